@@ -1,0 +1,110 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "base/status.h"
+
+namespace isthmus {
+namespace {
+
+absl::Status FromErrno(absl::string_view path, absl::string_view verb) {
+  const int error = errno;
+  const std::string text = absl::StrCat(path, ": expected to ", verb, ", got ", std::strerror(error));
+  if (error == ENOENT || error == ENOTDIR) return absl::NotFoundError(text);
+  if (error == ENOSPC) return absl::ResourceExhaustedError(text);
+  return absl::FailedPreconditionError(text);
+}
+
+// Closes on every path out.
+class Fd {
+ public:
+  explicit Fd(int fd) : fd_(fd) {}
+  ~Fd() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes) {
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) return FromErrno(path, "read the file");
+  struct stat st {};
+  if (::fstat(fd.get(), &st) != 0) return FromErrno(path, "read the file");
+  if (S_ISDIR(st.st_mode)) return InvalidArgument(path, ": expected a file, got a folder");
+  if (st.st_size > max_bytes) return ResourceExhausted(path, ": expected at most ", max_bytes, " bytes, got ", st.st_size);
+  std::string text(static_cast<size_t>(st.st_size), '\0');
+  size_t at = 0;
+  for (;;) {
+    if (at == text.size()) {  // grows for files without a size (/dev/stdin, /proc)
+      if (static_cast<int64_t>(at) >= max_bytes) break;
+      text.resize(at + 65536);
+    }
+    const ssize_t n = ::read(fd.get(), text.data() + at, text.size() - at);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return FromErrno(path, "read the file");
+    if (n == 0) break;
+    at += static_cast<size_t>(n);
+  }
+  text.resize(at);
+  return text;
+}
+
+absl::Status WriteFileAtomic(const std::string& path, absl::string_view bytes) {
+  const std::string temporary = absl::StrCat(path, ".tmp.", ::getpid());
+  {
+    Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    if (fd.get() < 0) return FromErrno(path, "write the file");
+    size_t at = 0;
+    while (at < bytes.size()) {
+      const ssize_t n = ::write(fd.get(), bytes.data() + at, bytes.size() - at);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) {
+        const absl::Status status = FromErrno(path, "write the file");
+        ::unlink(temporary.c_str());
+        return status;
+      }
+      at += static_cast<size_t>(n);
+    }
+    if (::fsync(fd.get()) != 0) return FromErrno(path, "sync the file");
+  }
+  if (::rename(temporary.c_str(), path.c_str()) != 0) return FromErrno(path, "rename the file");
+  return absl::OkStatus();
+}
+
+absl::Status MakeDirectories(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) return absl::FailedPreconditionError(absl::StrCat(path, ": expected to make the folder, got ", error.message()));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::string& path) {
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) return FromErrno(path, "map the file");
+  struct stat st {};
+  if (::fstat(fd.get(), &st) != 0) return FromErrno(path, "map the file");
+  if (!S_ISREG(st.st_mode)) return InvalidArgument(path, ": expected a file, got something else");
+  const size_t size = static_cast<size_t>(st.st_size);
+  if (size == 0) return std::shared_ptr<const MappedFile>(new MappedFile(nullptr, 0));
+  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  if (data == MAP_FAILED) return FromErrno(path, "map the file");
+  return std::shared_ptr<const MappedFile>(new MappedFile(static_cast<const uint8_t*>(data), size));
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<uint8_t*>(data_), size_);
+}
+
+}  // namespace isthmus
