@@ -45,15 +45,18 @@ uint8_t FlagsOf(EdgeMode mode) {
 absl::Status ReadSamples(ByteReader* reader, MicroBatch* mb) {
   ISTHMUS_ASSIGN_OR_RETURN(const uint64_t samples, reader->GetVarint());
   if (samples == 0 || samples > reader->remaining() / 9)
-    return InvalidArgument("edge frame: expected 1 to ", reader->remaining() / 9, " samples, got ", samples);
+    return InvalidArgument("edge frame: expected 1 to ", reader->remaining() / 9, " samples, got ",
+                           samples);
   mb->samples.clear();
   mb->lengths.clear();
   int64_t tokens = 0;
   for (uint64_t i = 0; i < samples; ++i) {
     ISTHMUS_ASSIGN_OR_RETURN(const uint64_t length, reader->GetVarint());
     ISTHMUS_ASSIGN_OR_RETURN(const uint64_t id, reader->Get<uint64_t>());
-    if (length == 0 || length > static_cast<uint64_t>(kMaxTokens) || (tokens += static_cast<int64_t>(length)) > kMaxTokens)
-      return InvalidArgument("edge frame: expected 1 to ", kMaxTokens, " tokens, got ", length, " (sample ", i, ")");
+    if (length == 0 || length > static_cast<uint64_t>(kMaxTokens) ||
+        (tokens += static_cast<int64_t>(length)) > kMaxTokens)
+      return InvalidArgument("edge frame: expected 1 to ", kMaxTokens, " tokens, got ", length,
+                             " (sample ", i, ")");
     mb->samples.push_back(id);
     mb->lengths.push_back(static_cast<int32_t>(length));
   }
@@ -71,7 +74,9 @@ void EdgeUse::Add(const EdgeUse& o) {
   key_frames += o.key_frames;
 }
 
-absl::StatusOr<std::unique_ptr<EdgeSender>> EdgeSender::Make(const std::string& codec, const EdgeShape& shape, uint32_t generation) {
+absl::StatusOr<std::unique_ptr<EdgeSender>> EdgeSender::Make(const std::string& codec,
+                                                             const EdgeShape& shape,
+                                                             uint32_t generation) {
   auto sender = std::unique_ptr<EdgeSender>(new EdgeSender);
   sender->shape_ = shape;
   sender->generation_ = generation;
@@ -82,7 +87,8 @@ absl::StatusOr<std::unique_ptr<EdgeSender>> EdgeSender::Make(const std::string& 
   return sender;
 }
 
-absl::StatusOr<Frame> EdgeSender::Encode(const MicroBatch& mb, const Tensor& tensor, EdgeMode mode, bool tls) {
+absl::StatusOr<Frame> EdgeSender::Encode(const MicroBatch& mb, const Tensor& tensor, EdgeMode mode,
+                                         bool tls) {
   Frame frame;
   FrameHeader& h = frame.header;
   h.kind = shape_.direction == Direction::kForward ? FrameKind::kActivation : FrameKind::kGradient;
@@ -103,10 +109,11 @@ absl::StatusOr<Frame> EdgeSender::Encode(const MicroBatch& mb, const Tensor& ten
   const int64_t described = static_cast<int64_t>(frame.payload.size());
   const std::vector<SampleRows> rows = RowsOf(mb);
   Encoder* encoder = mode == EdgeMode::kUncompressed ? identity_.get() : encoder_.get();
-  absl::StatusOr<EncodedSize> size = encoder->Encode(tensor.floats(), ContextOf(mb, mode, rows), &frame.payload);
+  absl::StatusOr<EncodedSize> size =
+      encoder->Encode(tensor.floats(), ContextOf(mb, mode, rows), &frame.payload);
   if (!size.ok())
-    return Annotate(size.status(), absl::StrCat("edge ", shape_.edge, " ", Name(shape_.direction), ", step ", mb.step, ", micro-batch ",
-                                                mb.index));
+    return Annotate(size.status(), absl::StrCat("edge ", shape_.edge, " ", Name(shape_.direction),
+                                                ", step ", mb.step, ", micro-batch ", mb.index));
   EdgeUse& use = use_[mode == EdgeMode::kTrain ? 0 : 1];
   use.elements += tensor.num_elements();
   use.frames += 1;
@@ -124,7 +131,8 @@ absl::Status EdgeSender::ObserveGradient(const MicroBatch& mb, const Tensor& gra
 
 EdgeUse EdgeSender::TakeUse(bool evaluation) { return std::exchange(use_[evaluation ? 1 : 0], {}); }
 
-absl::StatusOr<std::unique_ptr<EdgeReceiver>> EdgeReceiver::Make(const std::string& codec, const EdgeShape& shape) {
+absl::StatusOr<std::unique_ptr<EdgeReceiver>> EdgeReceiver::Make(const std::string& codec,
+                                                                 const EdgeShape& shape) {
   auto receiver = std::unique_ptr<EdgeReceiver>(new EdgeReceiver);
   receiver->shape_ = shape;
   ISTHMUS_ASSIGN_OR_RETURN(const auto parsed, Codec::Parse(codec));
@@ -145,10 +153,11 @@ absl::StatusOr<Tensor> EdgeReceiver::Decode(const Frame& frame, EdgeMode mode, M
   Tensor tensor(DType::kF32, {mb->tokens(), shape_.width});
   const std::vector<SampleRows> rows = RowsOf(*mb);
   Decoder* decoder = mode == EdgeMode::kUncompressed ? identity_.get() : decoder_.get();
-  const absl::Status status = decoder->Decode(bytes, ContextOf(*mb, mode, rows), tensor.mutable_floats());
+  const absl::Status status =
+      decoder->Decode(bytes, ContextOf(*mb, mode, rows), tensor.mutable_floats());
   if (!status.ok())
-    return Annotate(status, absl::StrCat("edge ", shape_.edge, " ", Name(shape_.direction), ", step ", mb->step, ", micro-batch ",
-                                         mb->index));
+    return Annotate(status, absl::StrCat("edge ", shape_.edge, " ", Name(shape_.direction),
+                                         ", step ", mb->step, ", micro-batch ", mb->index));
   return tensor;
 }
 

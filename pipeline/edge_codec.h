@@ -1,5 +1,6 @@
-// EdgeCodec: one direction of one edge at one end. The sender turns a tensor into a frame, the receiver a frame into a tensor;
-// both count true bytes. Payload of an edge frame (docs/wire_format.md):
+// EdgeCodec: one direction of one edge at one end. The sender turns a tensor into a frame, the
+// receiver a frame into a tensor; both count true bytes. Payload of an edge frame
+// (docs/wire_format.md):
 //
 //   forward:  varint samples, then per sample: varint length, u64 sample id; then the codec's bytes
 //   backward: the codec's bytes (both ends know the micro-batch)
@@ -31,12 +32,15 @@ struct EdgeUse {
   void Add(const EdgeUse& other);
 };
 
-// How a frame's tensor travels: kTrain changes codec state, the others only read it; kUncompressed uses the identity codec.
+// How a frame's tensor travels: kTrain changes codec state, the others only read it; kUncompressed
+// uses the identity codec.
 enum class EdgeMode : uint8_t { kTrain, kEval, kUncompressed, kGenerate };
 
 class EdgeSender {
  public:
-  static absl::StatusOr<std::unique_ptr<EdgeSender>> Make(const std::string& codec, const EdgeShape& shape, uint32_t generation);
+  static absl::StatusOr<std::unique_ptr<EdgeSender>> Make(const std::string& codec,
+                                                          const EdgeShape& shape,
+                                                          uint32_t generation);
 
   absl::StatusOr<Frame> Encode(const MicroBatch& mb, const Tensor& tensor, EdgeMode mode, bool tls);
   // The gradient that came back for a forward frame of this step.
@@ -57,9 +61,11 @@ class EdgeSender {
 
 class EdgeReceiver {
  public:
-  static absl::StatusOr<std::unique_ptr<EdgeReceiver>> Make(const std::string& codec, const EdgeShape& shape);
+  static absl::StatusOr<std::unique_ptr<EdgeReceiver>> Make(const std::string& codec,
+                                                            const EdgeShape& shape);
 
-  // Forward: fills mb's samples and lengths from the frame (bounded by max_tokens). Backward: mb says what to expect.
+  // Forward: fills mb's samples and lengths from the frame (bounded by max_tokens). Backward: mb
+  // says what to expect.
   absl::StatusOr<Tensor> Decode(const Frame& frame, EdgeMode mode, MicroBatch* mb);
 
   Decoder* decoder() { return decoder_.get(); }

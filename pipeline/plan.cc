@@ -8,28 +8,35 @@ namespace isthmus {
 
 absl::Status CheckPlan(const v1::Plan& plan) {
   const int stages = plan.stages_size();
-  if (stages < 2 || stages > 1024) return InvalidArgument("plan: expected 2 to 1024 stages, got ", stages);
-  if (plan.edges_size() != stages - 1) return InvalidArgument("plan: expected ", stages - 1, " edges, got ", plan.edges_size());
+  if (stages < 2 || stages > 1024)
+    return InvalidArgument("plan: expected 2 to 1024 stages, got ", stages);
+  if (plan.edges_size() != stages - 1)
+    return InvalidArgument("plan: expected ", stages - 1, " edges, got ", plan.edges_size());
   if (plan.micro_batches() < 1 || plan.micro_batches() > 65536)
     return InvalidArgument("plan: expected 1 to 65536 micro-batches, got ", plan.micro_batches());
   int64_t layer = 0;
   for (int s = 0; s < stages; ++s) {
     const v1::StageSpec& stage = plan.stages(s);
     if (stage.party() >= static_cast<uint32_t>(plan.parties_size()))
-      return InvalidArgument("plan: expected a party below ", plan.parties_size(), ", got ", stage.party(), " (stage ", s, ")");
+      return InvalidArgument("plan: expected a party below ", plan.parties_size(), ", got ",
+                             stage.party(), " (stage ", s, ")");
     if (stage.first_layer() != layer || stage.last_layer() < layer)
-      return InvalidArgument("plan: expected layers from ", layer, ", got ", stage.first_layer(), " to ", stage.last_layer(), " (stage ",
-                             s, ")");
+      return InvalidArgument("plan: expected layers from ", layer, ", got ", stage.first_layer(),
+                             " to ", stage.last_layer(), " (stage ", s, ")");
     if (stage.embedding() != (s == 0) || stage.head() != (s == stages - 1))
-      return InvalidArgument("plan: expected the embedding first and the head last (stage ", s, ")");
+      return InvalidArgument("plan: expected the embedding first and the head last (stage ", s,
+                             ")");
     if (s > 0 && stage.party() == plan.stages(s - 1).party())
-      return InvalidArgument("plan: expected neighbouring stages at different parties (stage ", s, ")");
+      return InvalidArgument("plan: expected neighbouring stages at different parties (stage ", s,
+                             ")");
     layer = stage.last_layer();
   }
   for (int e = 0; e < plan.edges_size(); ++e) {
     const v1::EdgeSpec& edge = plan.edges(e);
-    if (edge.index() != static_cast<uint32_t>(e) || edge.width() < 1 || edge.width() > (int64_t{1} << 24))
-      return InvalidArgument("plan: expected edge ", e, " with a width, got index ", edge.index(), " width ", edge.width());
+    if (edge.index() != static_cast<uint32_t>(e) || edge.width() < 1 ||
+        edge.width() > (int64_t{1} << 24))
+      return InvalidArgument("plan: expected edge ", e, " with a width, got index ", edge.index(),
+                             " width ", edge.width());
     for (const std::string& codec : {edge.codec_forward(), edge.codec_backward()})
       ISTHMUS_RETURN_IF_ERROR(Codec::Parse(codec).status());
   }
@@ -82,7 +89,8 @@ TrainSpec TrainSpecFromProto(const v1::TrainSpec& p) {
   spec.lora.targets.assign(p.lora().targets().begin(), p.lora().targets().end());
   spec.lora.use_rslora = p.lora().use_rslora();
   const v1::OptimizerSpec& o = p.optimizer();
-  spec.optimizer = {o.name(), o.lr(), o.beta1(), o.beta2(), o.eps(), o.momentum(), o.weight_decay(), o.clip_norm()};
+  spec.optimizer = {o.name(), o.lr(),       o.beta1(),        o.beta2(),
+                    o.eps(),  o.momentum(), o.weight_decay(), o.clip_norm()};
   spec.recompute = p.recompute();
   spec.bf16 = p.bf16();
   spec.seed = p.seed();
@@ -113,7 +121,8 @@ v1::TrainSpec TrainSpecToProto(const TrainSpec& spec) {
   return p;
 }
 
-EdgeShape EdgeShapeOf(const v1::Plan& plan, uint32_t edge, Direction direction, const std::string& state_dir) {
+EdgeShape EdgeShapeOf(const v1::Plan& plan, uint32_t edge, Direction direction,
+                      const std::string& state_dir) {
   EdgeShape shape;
   shape.width = plan.edges(static_cast<int>(edge)).width();
   shape.edge = edge;
@@ -126,7 +135,8 @@ EdgeShape EdgeShapeOf(const v1::Plan& plan, uint32_t edge, Direction direction, 
   return shape;
 }
 
-absl::StatusOr<Schedule> ScheduleOf(const v1::Plan& plan, uint32_t micro_batches, bool forward_only) {
+absl::StatusOr<Schedule> ScheduleOf(const v1::Plan& plan, uint32_t micro_batches,
+                                    bool forward_only) {
   return MakeSchedule(plan.schedule(), {PartyOfStage(plan), micro_batches, forward_only});
 }
 

@@ -1,4 +1,5 @@
-// Reading a Plan: who hosts what, which edges touch whom, and the engine's own structs out of the messages.
+// Reading a Plan: who hosts what, which edges touch whom, and the engine's own structs out of the
+// messages.
 #ifndef ISTHMUS_PIPELINE_PLAN_H_
 #define ISTHMUS_PIPELINE_PLAN_H_
 
@@ -15,7 +16,8 @@ namespace isthmus {
 
 inline constexpr uint32_t kClientParty = 0;
 
-// Checks everything a party relies on: indices, ranges that join, codecs that parse. Plans come from a socket.
+// Checks everything a party relies on: indices, ranges that join, codecs that parse. Plans come
+// from a socket.
 absl::Status CheckPlan(const v1::Plan& plan);
 
 std::vector<uint32_t> StagesOfParty(const v1::Plan& plan, uint32_t party);
@@ -28,10 +30,13 @@ std::vector<uint32_t> PeersOnEdges(const v1::Plan& plan, uint32_t party);
 TrainSpec TrainSpecFromProto(const v1::TrainSpec& proto);
 v1::TrainSpec TrainSpecToProto(const TrainSpec& spec);
 
-// The codec library's view of one direction of an edge. `state_dir`: where a memory-mapped store may live.
-EdgeShape EdgeShapeOf(const v1::Plan& plan, uint32_t edge, Direction direction, const std::string& state_dir);
+// The codec library's view of one direction of an edge. `state_dir`: where a memory-mapped store
+// may live.
+EdgeShape EdgeShapeOf(const v1::Plan& plan, uint32_t edge, Direction direction,
+                      const std::string& state_dir);
 
-absl::StatusOr<Schedule> ScheduleOf(const v1::Plan& plan, uint32_t micro_batches, bool forward_only);
+absl::StatusOr<Schedule> ScheduleOf(const v1::Plan& plan, uint32_t micro_batches,
+                                    bool forward_only);
 
 }  // namespace isthmus
 

@@ -1,6 +1,8 @@
-// Schedules: pure. (stages, who hosts them, micro-batches) -> the list of actions of every party, deadlock-free by construction.
+// Schedules: pure. (stages, who hosts them, micro-batches) -> the list of actions of every party,
+// deadlock-free by construction.
 //
-// Sources: GPipe (Huang et al. 2019, arXiv 1811.06965), 1F1B (PipeDream-flush; Narayanan et al. 2021, arXiv 2104.04473).
+// Sources: GPipe (Huang et al. 2019, arXiv 1811.06965), 1F1B (PipeDream-flush; Narayanan et al.
+// 2021, arXiv 2104.04473).
 #ifndef ISTHMUS_PIPELINE_SCHEDULE_H_
 #define ISTHMUS_PIPELINE_SCHEDULE_H_
 
@@ -27,16 +29,18 @@ struct Action {
 struct ScheduleShape {
   std::vector<uint32_t> party_of_stage;  // stage -> party
   uint32_t micro_batches = 1;
-  bool forward_only = false;             // evaluation
+  bool forward_only = false;  // evaluation
 };
 
 struct Schedule {
   std::vector<std::vector<Action>> of_party;  // index: party
-  // Most micro-batches whose activations a stage holds at once (index: stage): the memory and flow-control bound.
+  // Most micro-batches whose activations a stage holds at once (index: stage): the memory and
+  // flow-control bound.
   std::vector<uint32_t> max_in_flight;
 };
 
-// `name`: a row of schedules.def: "1f1b", "gpipe", "sequential"; kUnimplemented lists them otherwise.
+// `name`: a row of schedules.def: "1f1b", "gpipe", "sequential"; kUnimplemented lists them
+// otherwise.
 absl::StatusOr<Schedule> MakeSchedule(absl::string_view name, const ScheduleShape& shape);
 std::vector<std::string> ScheduleNames();
 

@@ -14,14 +14,21 @@ struct Event {
   uint64_t order;  // ties in the order of creation: deterministic
   Action action;   // finished, or enabled by the arrival
   bool arrival;
-  bool operator>(const Event& other) const { return std::tie(time, order) > std::tie(other.time, other.order); }
+  bool operator>(const Event& other) const {
+    return std::tie(time, order) > std::tie(other.time, other.order);
+  }
 };
 
 class StepSimulation {
  public:
-  StepSimulation(const Schedule& schedule, absl::Span<const uint32_t> party_of_stage, absl::Span<const StageCost> stages,
-                 absl::Span<const EdgeCost> edges, absl::Span<const HostLink> links)
-      : schedule_(schedule), party_of_(party_of_stage), stages_(stages), edges_(edges), links_(links) {
+  StepSimulation(const Schedule& schedule, absl::Span<const uint32_t> party_of_stage,
+                 absl::Span<const StageCost> stages, absl::Span<const EdgeCost> edges,
+                 absl::Span<const HostLink> links)
+      : schedule_(schedule),
+        party_of_(party_of_stage),
+        stages_(stages),
+        edges_(edges),
+        links_(links) {
     const size_t parties = schedule.of_party.size();
     next_.assign(parties, 0);
     running_.assign(parties, false);
@@ -51,7 +58,9 @@ class StepSimulation {
 
  private:
   using ActionKey = std::tuple<int, uint32_t, uint32_t>;
-  static ActionKey Key(const Action& a) { return {static_cast<int>(a.work), a.stage, a.micro_batch}; }
+  static ActionKey Key(const Action& a) {
+    return {static_cast<int>(a.work), a.stage, a.micro_batch};
+  }
 
   bool Enabled(const Action& a) const {
     const bool from_below = a.work == Work::kForward && a.stage > 0;
@@ -78,7 +87,8 @@ class StepSimulation {
     const EdgeCost& edge = edges_[up ? done.stage : done.stage - 1];
     const double bytes = static_cast<double>(up ? edge.forward_bytes : edge.backward_bytes);
     const uint32_t from = party_of_[done.stage], to = party_of_[enabled.stage];
-    const double out_s = Seconds(bytes, links_[from].rate_mbps), in_s = Seconds(bytes, links_[to].rate_mbps);
+    const double out_s = Seconds(bytes, links_[from].rate_mbps),
+                 in_s = Seconds(bytes, links_[to].rate_mbps);
     egress_free_[from] = std::max(egress_free_[from], now) + out_s;
     result_.egress_s[from] += out_s;
     // Cut-through: the receiver's link may start with the first byte, not after the last.
@@ -87,7 +97,9 @@ class StepSimulation {
     events_.push({ingress_free_[to], order_++, enabled, true});
   }
 
-  static double Seconds(double bytes, double rate_mbps) { return rate_mbps > 0.0 ? bytes * 8e-6 / rate_mbps : 0.0; }
+  static double Seconds(double bytes, double rate_mbps) {
+    return rate_mbps > 0.0 ? bytes * 8e-6 / rate_mbps : 0.0;
+  }
 
   const Schedule& schedule_;
   const absl::Span<const uint32_t> party_of_;
@@ -105,8 +117,9 @@ class StepSimulation {
 
 }  // namespace
 
-SimulatedStep SimulateStep(const Schedule& schedule, absl::Span<const uint32_t> party_of_stage, absl::Span<const StageCost> stages,
-                           absl::Span<const EdgeCost> edges, absl::Span<const HostLink> links, double update_s) {
+SimulatedStep SimulateStep(const Schedule& schedule, absl::Span<const uint32_t> party_of_stage,
+                           absl::Span<const StageCost> stages, absl::Span<const EdgeCost> edges,
+                           absl::Span<const HostLink> links, double update_s) {
   SimulatedStep result = StepSimulation(schedule, party_of_stage, stages, edges, links).Run();
   result.step_s += update_s;
   return result;

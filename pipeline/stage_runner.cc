@@ -1,0 +1,298 @@
+#include "pipeline/stage_runner.h"
+
+#include <utility>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/status.h"
+
+namespace isthmus {
+namespace {
+
+// While a stage waits it looks up this often for a peer that asks for a key frame; such requests
+// are rare (a lost decoder state).
+constexpr int64_t kLookUpUs = 200'000;
+
+// Adds the time of its scope to `*total_s`.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double* total_s) : total_s_(total_s), start_us_(NowUs()) {}
+  ~Stopwatch() { *total_s_ += static_cast<double>(NowUs() - start_us_) * 1e-6; }
+
+ private:
+  double* total_s_;
+  int64_t start_us_;
+};
+
+Frame PlainFrame(FrameKind kind, const v1::Plan& plan, const PassSpec& pass, uint32_t micro_batch) {
+  Frame frame;
+  frame.header.kind = kind;
+  frame.header.flags = pass.mode == EdgeMode::kTrain ? 0 : FrameHeader::kEvaluation;
+  frame.header.generation = plan.generation();
+  frame.header.step = pass.step;
+  frame.header.micro_batch = micro_batch;
+  return frame;
+}
+
+}  // namespace
+
+void PassTimes::Add(const PassTimes& o) {
+  compute_s += o.compute_s;
+  encode_s += o.encode_s;
+  decode_s += o.decode_s;
+  wait_s += o.wait_s;
+}
+
+StageRunner::StageRunner(const v1::Plan& plan, uint32_t party, StageGroup* group, Inbox* inbox,
+                         Outlet* outlet)
+    : plan_(plan), party_(party), group_(group), inbox_(inbox), outlet_(outlet) {}
+
+absl::StatusOr<std::unique_ptr<StageRunner>> StageRunner::Make(const v1::Plan& plan, uint32_t party,
+                                                               StageGroup* group, Inbox* inbox,
+                                                               Outlet* outlet,
+                                                               const std::string& state_dir) {
+  auto runner = std::unique_ptr<StageRunner>(new StageRunner(plan, party, group, inbox, outlet));
+  const std::vector<uint32_t> stages = StagesOfParty(plan, party);
+  ISTHMUS_CHECK(stages.size() == group->size());
+  for (size_t i = 0; i < stages.size(); ++i) runner->slot_of_stage_[stages[i]] = i;
+  for (int e = 0; e < plan.edges_size(); ++e) {
+    const uint32_t below = plan.stages(e).party(), above = plan.stages(e + 1).party();
+    if (below != party && above != party) continue;
+    const v1::EdgeSpec& edge = plan.edges(e);
+    const bool sends_forward = below == party;
+    const EdgeShape forward = EdgeShapeOf(plan, edge.index(), Direction::kForward, state_dir);
+    const EdgeShape backward = EdgeShapeOf(plan, edge.index(), Direction::kBackward, state_dir);
+    EdgeEnd end;
+    end.peer = sends_forward ? above : below;
+    ISTHMUS_ASSIGN_OR_RETURN(
+        end.sender, EdgeSender::Make(sends_forward ? edge.codec_forward() : edge.codec_backward(),
+                                     sends_forward ? forward : backward, plan.generation()));
+    ISTHMUS_ASSIGN_OR_RETURN(end.receiver, EdgeReceiver::Make(sends_forward ? edge.codec_backward()
+                                                                            : edge.codec_forward(),
+                                                              sends_forward ? backward : forward));
+    runner->edges_[edge.index()] = std::move(end);
+  }
+  return runner;
+}
+
+absl::Status StageRunner::RunPass(const PassSpec& spec, BatchSource* source,
+                                  std::vector<MicroBatchLoss>* losses) {
+  const bool forward_only = spec.mode != EdgeMode::kTrain;
+  ISTHMUS_ASSIGN_OR_RETURN(const Schedule schedule,
+                           ScheduleOf(plan_, spec.micro_batches, forward_only));
+  pass_ = spec;
+  source_ = source;
+  losses_ = losses;
+  if (losses_ != nullptr) losses_->assign(spec.micro_batches, {});
+  for (const Action& action : schedule.of_party[party_]) {
+    ISTHMUS_RETURN_IF_ERROR(action.work == Work::kForward
+                                ? Forward(action.stage, action.micro_batch)
+                                : Backward(action.stage, action.micro_batch));
+  }
+  ISTHMUS_RETURN_IF_ERROR(CollectLosses());
+  batches_.clear();
+  for (auto& [index, edge] : edges_) edge.kept.clear();
+  return absl::OkStatus();
+}
+
+absl::Status StageRunner::Forward(uint32_t stage, uint32_t micro_batch) {
+  Tensor in;
+  if (stage > 0) {
+    MicroBatch described;
+    ISTHMUS_ASSIGN_OR_RETURN(in,
+                             ReceiveOn(stage - 1, FrameKind::kActivation, micro_batch, &described));
+    if (source_ == nullptr) batches_[micro_batch] = std::move(described);
+  }
+  MicroBatch& mb = BatchOf(micro_batch);
+  const bool head = stage + 1 == static_cast<uint32_t>(plan_.stages_size());
+  if (head && labels_travel()) ISTHMUS_RETURN_IF_ERROR(AddTargets(micro_batch, &mb));
+  if (stage == 0 && labels_travel()) ISTHMUS_RETURN_IF_ERROR(SendTargets(mb));
+  if (stage > 0 && in.dim(0) != mb.tokens())
+    return InvalidArgument("activation: expected ", mb.tokens(), " tokens, got ", in.dim(0),
+                           " (stage ", stage, ", micro-batch ", micro_batch, ")");
+  absl::StatusOr<StageOutput> out;
+  {
+    Stopwatch watch(&times_.compute_s);
+    out = StageOf(stage)->Forward(mb, pass_.mode == EdgeMode::kTrain ? Pass::kTrain : Pass::kEval,
+                                  in);
+  }
+  ISTHMUS_RETURN_IF_ERROR(out.status());
+  if (!head) return SendOn(stage, mb, std::move(out->hidden));
+  return ReportLoss(micro_batch, {out->loss_sum, out->predicted, std::move(out->sample_loss_sum),
+                                  std::move(out->sample_predicted)});
+}
+
+absl::Status StageRunner::Backward(uint32_t stage, uint32_t micro_batch) {
+  MicroBatch& mb = BatchOf(micro_batch);
+  Tensor grad_out;
+  if (stage + 1 < static_cast<uint32_t>(plan_.stages_size())) {
+    ISTHMUS_ASSIGN_OR_RETURN(grad_out, ReceiveOn(stage, FrameKind::kGradient, micro_batch, &mb));
+    EdgeSender* sender = edges_.at(stage).sender.get();
+    if (sender->wants_gradient()) {
+      Stopwatch watch(&times_.encode_s);
+      ISTHMUS_RETURN_IF_ERROR(sender->ObserveGradient(mb, grad_out));
+    }
+  }
+  absl::StatusOr<Tensor> grad_in;
+  {
+    Stopwatch watch(&times_.compute_s);
+    grad_in = StageOf(stage)->Backward(micro_batch, grad_out);
+  }
+  ISTHMUS_RETURN_IF_ERROR(grad_in.status());
+  return stage == 0 ? absl::OkStatus() : SendOn(stage - 1, mb, *std::move(grad_in));
+}
+
+absl::StatusOr<Tensor> StageRunner::ReceiveOn(uint32_t edge, FrameKind kind, uint32_t micro_batch,
+                                              MicroBatch* mb) {
+  EdgeEnd& end = edges_.at(edge);
+  for (int attempt = 0;; ++attempt) {
+    ISTHMUS_ASSIGN_OR_RETURN(const Frame frame, Take(kind, edge, micro_batch));
+    absl::StatusOr<Tensor> tensor;
+    {
+      Stopwatch watch(&times_.decode_s);
+      tensor = end.receiver->Decode(frame, pass_.mode, mb);
+    }
+    if (tensor.ok() || tensor.status().code() != absl::StatusCode::kDataLoss || attempt > 0)
+      return tensor;
+    Frame request = PlainFrame(FrameKind::kKeyFrameRequest, plan_, pass_, micro_batch);
+    request.header.edge = static_cast<uint16_t>(edge);
+    request.header.direction = frame.header.direction;
+    end.receiver->decoder()->RequestKeyFrames();
+    ISTHMUS_RETURN_IF_ERROR(outlet_->Send(end.peer, std::move(request)));
+  }
+}
+
+absl::Status StageRunner::SendOn(uint32_t edge, const MicroBatch& mb, Tensor tensor) {
+  EdgeEnd& end = edges_.at(edge);
+  absl::StatusOr<Frame> frame;
+  {
+    Stopwatch watch(&times_.encode_s);
+    frame = end.sender->Encode(mb, tensor, pass_.mode, outlet_->tls(end.peer));
+  }
+  ISTHMUS_RETURN_IF_ERROR(frame.status());
+  if (pass_.mode == EdgeMode::kTrain && end.sender->encoder()->StateBytes() > 0)
+    end.kept[mb.index] = std::move(tensor);
+  Stopwatch watch(&times_.wait_s);
+  return outlet_->Send(end.peer, *std::move(frame));
+}
+
+absl::StatusOr<Frame> StageRunner::Take(FrameKind kind, uint32_t edge, uint32_t micro_batch) {
+  Stopwatch watch(&times_.wait_s);
+  for (;;) {
+    absl::StatusOr<Frame> frame = inbox_->Take(kind, edge, micro_batch, NowUs() + kLookUpUs);
+    if (frame.ok()) {
+      if (frame->header.step == pass_.step) return frame;
+      return InvalidArgument("frame: expected step ", pass_.step, ", got ", frame->header.step,
+                             " (", Name(kind), ", edge ", edge, ")");
+    }
+    if (frame.status().code() != absl::StatusCode::kDeadlineExceeded) return frame;
+    ISTHMUS_RETURN_IF_ERROR(AnswerKeyFrameRequests());
+  }
+}
+
+void StageRunner::RequestKeyFrame(const FrameHeader& header) {
+  MutexLock lock(&mutex_);
+  if (key_frame_requests_.size() < 65536) key_frame_requests_.push_back(header);
+}
+
+absl::Status StageRunner::AnswerKeyFrameRequests() {
+  std::vector<FrameHeader> requests;
+  {
+    MutexLock lock(&mutex_);
+    requests.swap(key_frame_requests_);
+  }
+  for (const FrameHeader& request : requests) {
+    const auto end = edges_.find(request.edge);
+    if (end == edges_.end() || request.step != pass_.step) continue;
+    const auto kept = end->second.kept.find(request.micro_batch);
+    if (kept == end->second.kept.end()) continue;
+    end->second.sender->encoder()->RequestKeyFrames();
+    ISTHMUS_RETURN_IF_ERROR(SendOn(request.edge, BatchOf(request.micro_batch), kept->second));
+  }
+  return absl::OkStatus();
+}
+
+MicroBatch& StageRunner::BatchOf(uint32_t micro_batch) {
+  auto [it, fresh] = batches_.try_emplace(micro_batch);
+  if (fresh && source_ != nullptr) it->second = source_->Batch(micro_batch);
+  it->second.step = pass_.step;
+  it->second.index = micro_batch;
+  it->second.loss_scale = pass_.loss_scale;
+  return it->second;
+}
+
+Stage* StageRunner::StageOf(uint32_t stage) { return group_->stage(slot_of_stage_.at(stage)); }
+
+absl::Status StageRunner::SendTargets(const MicroBatch& mb) {
+  Frame frame = PlainFrame(FrameKind::kTargets, plan_, pass_, mb.index);
+  ByteWriter writer(&frame.payload);
+  for (const int32_t target : mb.targets) writer.Put(target);
+  return outlet_->Send(LossParty(plan_), std::move(frame));
+}
+
+absl::Status StageRunner::AddTargets(uint32_t micro_batch, MicroBatch* mb) {
+  ISTHMUS_ASSIGN_OR_RETURN(const Frame frame, Take(FrameKind::kTargets, 0, micro_batch));
+  if (static_cast<int64_t>(frame.payload.size()) != mb->tokens() * 4)
+    return InvalidArgument("targets: expected ", mb->tokens(), " ids, got ", frame.payload.size(),
+                           " bytes");
+  ByteReader reader(frame.payload);
+  mb->targets.resize(static_cast<size_t>(mb->tokens()));
+  for (int32_t& target : mb->targets) {
+    ISTHMUS_ASSIGN_OR_RETURN(target, reader.Get<int32_t>());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StageRunner::ReportLoss(uint32_t micro_batch, MicroBatchLoss loss) {
+  if (party_ == kClientParty) {
+    if (losses_ != nullptr) (*losses_)[micro_batch] = std::move(loss);
+    return absl::OkStatus();
+  }
+  Frame frame = PlainFrame(FrameKind::kLoss, plan_, pass_, micro_batch);
+  ByteWriter writer(&frame.payload);
+  writer.Put(loss.loss_sum);
+  writer.Put(loss.predicted);
+  for (size_t i = 0; i < loss.sample_loss_sum.size(); ++i) {
+    writer.Put(loss.sample_loss_sum[i]);
+    writer.Put(loss.sample_predicted[i]);
+  }
+  return outlet_->Send(kClientParty, std::move(frame));
+}
+
+// With labels at the server the client learns the losses here; elsewhere they are there already.
+absl::Status StageRunner::CollectLosses() {
+  if (party_ != kClientParty || !labels_travel() || losses_ == nullptr) return absl::OkStatus();
+  for (uint32_t m = 0; m < pass_.micro_batches; ++m) {
+    ISTHMUS_ASSIGN_OR_RETURN(const Frame frame, Take(FrameKind::kLoss, 0, m));
+    ByteReader reader(frame.payload);
+    MicroBatchLoss& loss = (*losses_)[m];
+    ISTHMUS_ASSIGN_OR_RETURN(loss.loss_sum, reader.Get<double>());
+    ISTHMUS_ASSIGN_OR_RETURN(loss.predicted, reader.Get<int64_t>());
+    while (reader.remaining() > 0) {
+      ISTHMUS_ASSIGN_OR_RETURN(loss.sample_loss_sum.emplace_back(), reader.Get<double>());
+      ISTHMUS_ASSIGN_OR_RETURN(loss.sample_predicted.emplace_back(), reader.Get<int64_t>());
+    }
+  }
+  return absl::OkStatus();
+}
+
+PassTimes StageRunner::TakeTimes() { return std::exchange(times_, {}); }
+
+std::vector<StageRunner::EdgeReport> StageRunner::TakeUse() {
+  std::vector<EdgeReport> reports;
+  for (auto& [index, end] : edges_) {
+    for (const bool evaluation : {false, true}) {
+      const EdgeUse use = end.sender->TakeUse(evaluation);
+      if (use.frames > 0)
+        reports.push_back({index, end.sender->shape().direction, evaluation, use});
+    }
+  }
+  if (shared_use_.frames > 0) {
+    const Direction direction = party_ == kClientParty ? Direction::kForward : Direction::kBackward;
+    reports.push_back({static_cast<uint32_t>(plan_.edges_size()), direction, false,
+                       std::exchange(shared_use_, {})});
+  }
+  return reports;
+}
+
+}  // namespace isthmus

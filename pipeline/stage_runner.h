@@ -1,0 +1,162 @@
+// StageRunner: the corridor. Runs one party's part of a step: Take, Decode, Compute, Encode, Send.
+// Client and worker run the same code; where labels, embedding and head are is the Plan's business.
+//
+// Threads: the stage thread of one session; RequestKeyFrame comes from link threads.
+//
+// A frame that does not follow a decoder's state (kDataLoss) is asked for again as a key frame: the
+// sender keeps what it sent in this step where the codec has state, and answers while it waits for
+// its own next frame.
+#ifndef ISTHMUS_PIPELINE_STAGE_RUNNER_H_
+#define ISTHMUS_PIPELINE_STAGE_RUNNER_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/mutex.h"
+#include "engine/stage.h"
+#include "link/frame.h"
+#include "link/inbox.h"
+#include "pipeline/edge_codec.h"
+#include "pipeline/plan.h"
+
+namespace isthmus {
+
+// Where frames go. Send waits while the peer's window is full.
+class Outlet {
+ public:
+  virtual ~Outlet() = default;
+  virtual absl::Status Send(uint32_t party, Frame frame) = 0;
+  virtual bool tls(uint32_t party) const = 0;
+};
+
+// Gives the client's first stage its micro-batches; with labels at the client the same object
+// serves the head.
+class BatchSource {
+ public:
+  virtual ~BatchSource() = default;
+  // Valid until the pass ends.
+  virtual const MicroBatch& Batch(uint32_t micro_batch) = 0;
+};
+
+struct PassTimes {
+  double compute_s = 0.0, encode_s = 0.0, decode_s = 0.0, wait_s = 0.0;
+  void Add(const PassTimes& other);
+};
+
+// Loss of one micro-batch, wherever it was computed.
+struct MicroBatchLoss {
+  double loss_sum = 0.0;
+  int64_t predicted = 0;
+  std::vector<double> sample_loss_sum;
+  std::vector<int64_t> sample_predicted;
+};
+
+// One pass over some micro-batches: a training step's forward and backward, or an evaluation.
+struct PassSpec {
+  uint64_t step = 0;
+  uint32_t micro_batches = 1;
+  EdgeMode mode = EdgeMode::kTrain;
+  double loss_scale = 1.0;
+};
+
+class StageRunner {
+ public:
+  // `group` holds this party's ranges in stage order. Edge codecs are made here; `state_dir` is for
+  // their files.
+  static absl::StatusOr<std::unique_ptr<StageRunner>> Make(const v1::Plan& plan, uint32_t party,
+                                                           StageGroup* group, Inbox* inbox,
+                                                           Outlet* outlet,
+                                                           const std::string& state_dir);
+
+  // Runs the party's actions. `source` is null at workers. Where losses end up (the party with the
+  // head, and the client) `losses` has one entry per micro-batch afterwards.
+  absl::Status RunPass(const PassSpec& spec, BatchSource* source,
+                       std::vector<MicroBatchLoss>* losses);
+
+  // After the pass of a step in which another party holds a tensor of ours too: both add the
+  // other's gradient.
+  absl::Status ExchangeSharedGradient(uint64_t step);
+
+  // Step boundary for every codec of this party.
+  absl::Status CommitCodecs(uint64_t step);
+  absl::Status RollbackCodecs();
+
+  // Generation: the client's first range gets ids; the party with the head returns logits, others
+  // an empty tensor. `index` counts the calls since the last reset.
+  absl::StatusOr<Tensor> Extend(uint32_t index, absl::Span<const int32_t> ids);
+  void ResetCache();
+
+  // Codec state of this party in one file under `directory`; the hash goes in the manifest. Restore
+  // of a missing or different file is kNotFound / kDataLoss and leaves everything as new.
+  absl::StatusOr<std::string> SaveCodecs(const std::string& directory, uint64_t step) const;
+  absl::Status RestoreCodecs(const std::string& directory, uint64_t step, const std::string& hash);
+  void RequestKeyFrames();  // both directions start again: the peers do the same
+
+  // A peer's decoder lost its state: edge, direction and micro-batch of the frame's header. Any
+  // thread.
+  void RequestKeyFrame(const FrameHeader& header);
+
+  PassTimes TakeTimes();  // since the last call
+  struct EdgeReport {
+    uint32_t edge = 0;
+    Direction direction = Direction::kForward;
+    bool evaluation = false;
+    EdgeUse use;
+  };
+  std::vector<EdgeReport> TakeUse();  // what this party sent since the last call
+  int64_t codec_state_bytes() const;
+
+ private:
+  StageRunner(const v1::Plan& plan, uint32_t party, StageGroup* group, Inbox* inbox,
+              Outlet* outlet);
+
+  // One edge at this party: it sends one direction and receives the other.
+  struct EdgeEnd {
+    std::unique_ptr<EdgeSender> sender;
+    std::unique_ptr<EdgeReceiver> receiver;
+    uint32_t peer = 0;
+    std::map<uint32_t, Tensor> kept;  // by micro-batch, while a key frame may be asked for
+  };
+  struct Sample;
+
+  absl::Status Forward(uint32_t stage, uint32_t micro_batch);
+  absl::Status Backward(uint32_t stage, uint32_t micro_batch);
+  absl::StatusOr<Tensor> ReceiveOn(uint32_t edge, FrameKind kind, uint32_t micro_batch,
+                                   MicroBatch* mb);
+  absl::Status SendOn(uint32_t edge, const MicroBatch& mb, Tensor tensor);
+  absl::StatusOr<Frame> Take(FrameKind kind, uint32_t edge, uint32_t micro_batch);
+  absl::Status AnswerKeyFrameRequests();
+  absl::Status AddTargets(uint32_t micro_batch, MicroBatch* mb);
+  absl::Status ReportLoss(uint32_t micro_batch, MicroBatchLoss loss);
+  absl::Status CollectLosses();
+  absl::Status SendTargets(const MicroBatch& mb);
+  MicroBatch& BatchOf(uint32_t micro_batch);
+  Stage* StageOf(uint32_t stage);
+  bool labels_travel() const { return LossParty(plan_) != kClientParty; }
+
+  const v1::Plan& plan_;
+  const uint32_t party_;
+  StageGroup* const group_;
+  Inbox* const inbox_;
+  Outlet* const outlet_;
+  std::map<uint32_t, size_t> slot_of_stage_;
+  std::map<uint32_t, EdgeEnd> edges_;
+
+  PassSpec pass_;
+  BatchSource* source_ = nullptr;
+  std::map<uint32_t, MicroBatch> batches_;  // of this pass
+  std::vector<MicroBatchLoss>* losses_ = nullptr;
+  PassTimes times_;
+  EdgeUse shared_use_;  // of the tied tensor's gradient: reported as one edge more
+
+  Mutex mutex_;
+  std::vector<FrameHeader> key_frame_requests_ ISTHMUS_GUARDED_BY(mutex_);
+};
+
+}  // namespace isthmus
+
+#endif  // ISTHMUS_PIPELINE_STAGE_RUNNER_H_

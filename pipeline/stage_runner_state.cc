@@ -1,0 +1,166 @@
+// The other half of StageRunner: step boundaries, codec state on disk, shared gradients,
+// generation.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/status.h"
+#include "pipeline/stage_runner.h"
+
+namespace isthmus {
+namespace {
+
+constexpr uint32_t kCodecFileMagic = 0x43485449;  // "ITHC"
+
+std::string CodecFile(const std::string& directory, uint32_t party, uint64_t step) {
+  return absl::StrFormat("%s/codecs-party-%u-step-%06d.bin", directory, party, step);
+}
+
+std::string HashText(absl::Span<const uint8_t> bytes) {
+  return absl::StrFormat("%016x", Hash64(bytes));
+}
+
+}  // namespace
+
+absl::Status StageRunner::CommitCodecs(uint64_t step) {
+  for (auto& [index, end] : edges_) {
+    ISTHMUS_RETURN_IF_ERROR(end.sender->encoder()->CommitStep(step));
+    ISTHMUS_RETURN_IF_ERROR(end.receiver->decoder()->CommitStep(step));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StageRunner::RollbackCodecs() {
+  for (auto& [index, end] : edges_) {
+    ISTHMUS_RETURN_IF_ERROR(end.sender->encoder()->RollbackStep());
+    ISTHMUS_RETURN_IF_ERROR(end.receiver->decoder()->RollbackStep());
+  }
+  return absl::OkStatus();
+}
+
+void StageRunner::RequestKeyFrames() {
+  for (auto& [index, end] : edges_) {
+    end.sender->encoder()->RequestKeyFrames();
+    end.receiver->decoder()->RequestKeyFrames();
+  }
+}
+
+int64_t StageRunner::codec_state_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& [index, end] : edges_)
+    bytes += end.sender->encoder()->StateBytes() + end.receiver->decoder()->StateBytes();
+  return bytes;
+}
+
+// magic, then per edge in ascending order: edge, encoder snapshot, decoder snapshot, each with a
+// u64 length.
+absl::StatusOr<std::string> StageRunner::SaveCodecs(const std::string& directory,
+                                                    uint64_t step) const {
+  Bytes file;
+  ByteWriter writer(&file);
+  writer.Put(kCodecFileMagic);
+  for (const auto& [index, end] : edges_) {
+    Bytes encoder, decoder;
+    ISTHMUS_RETURN_IF_ERROR(end.sender->encoder()->Snapshot(&encoder));
+    ISTHMUS_RETURN_IF_ERROR(end.receiver->decoder()->Snapshot(&decoder));
+    writer.Put(index);
+    for (const Bytes& snapshot : {std::cref(encoder), std::cref(decoder)}) {
+      writer.Put(static_cast<uint64_t>(snapshot.size()));
+      writer.PutBytes(snapshot);
+    }
+  }
+  ISTHMUS_RETURN_IF_ERROR(MakeDirectories(directory));
+  ISTHMUS_RETURN_IF_ERROR(
+      WriteFileAtomic(CodecFile(directory, party_, step),
+                      {reinterpret_cast<const char*>(file.data()), file.size()}));
+  return HashText(file);
+}
+
+absl::Status StageRunner::RestoreCodecs(const std::string& directory, uint64_t step,
+                                        const std::string& hash) {
+  const std::string path = CodecFile(directory, party_, step);
+  ISTHMUS_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, int64_t{1} << 40));
+  const auto bytes =
+      absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+  if (HashText(bytes) != hash)
+    return DataLoss(path, ": expected hash ", hash, ", got ", HashText(bytes));
+  ByteReader reader(bytes);
+  ISTHMUS_ASSIGN_OR_RETURN(const uint32_t magic, reader.Get<uint32_t>());
+  if (magic != kCodecFileMagic) return DataLoss(path, ": expected codec state, got something else");
+  for (auto& [index, end] : edges_) {
+    ISTHMUS_ASSIGN_OR_RETURN(const uint32_t edge, reader.Get<uint32_t>());
+    if (edge != index) return DataLoss(path, ": expected edge ", index, ", got ", edge);
+    ISTHMUS_ASSIGN_OR_RETURN(const uint64_t encoder_bytes, reader.Get<uint64_t>());
+    ISTHMUS_ASSIGN_OR_RETURN(const auto encoder, reader.GetBytes(encoder_bytes));
+    ISTHMUS_ASSIGN_OR_RETURN(const uint64_t decoder_bytes, reader.Get<uint64_t>());
+    ISTHMUS_ASSIGN_OR_RETURN(const auto decoder, reader.GetBytes(decoder_bytes));
+    ISTHMUS_RETURN_IF_ERROR(end.sender->encoder()->Restore(encoder));
+    ISTHMUS_RETURN_IF_ERROR(end.receiver->decoder()->Restore(decoder));
+  }
+  return absl::OkStatus();
+}
+
+// Both parties compute mine + theirs: a float addition commutes, so both get the same bits.
+absl::Status StageRunner::ExchangeSharedGradient(uint64_t step) {
+  ISTHMUS_ASSIGN_OR_RETURN(Tensor mine, group_->SharedGradient());
+  if (mine.empty()) return absl::OkStatus();
+  const uint32_t peer = party_ == kClientParty ? LossParty(plan_) : kClientParty;
+  Frame frame;
+  frame.header.kind = FrameKind::kSharedGradient;
+  frame.header.generation = plan_.generation();
+  frame.header.step = step;
+  const auto bytes = mine.bytes();
+  frame.payload.assign(bytes.begin(), bytes.end());
+  shared_use_.elements += mine.num_elements();
+  shared_use_.frames += 1;
+  shared_use_.payload_bytes += mine.num_bytes();
+  shared_use_.header_bytes += WireHeaderBytes(mine.num_bytes(), outlet_->tls(peer));
+  ISTHMUS_RETURN_IF_ERROR(outlet_->Send(peer, std::move(frame)));
+  ISTHMUS_ASSIGN_OR_RETURN(const Frame theirs, Take(FrameKind::kSharedGradient, 0, 0));
+  if (theirs.payload.size() != bytes.size())
+    return InvalidArgument("shared gradient: expected ", bytes.size(), " bytes, got ",
+                           theirs.payload.size());
+  Tensor sum(DType::kF32, mine.shape());
+  const auto* other = reinterpret_cast<const float*>(theirs.payload.data());
+  const auto own = mine.floats();
+  const auto out = sum.mutable_floats();
+  for (size_t i = 0; i < out.size(); ++i) out[i] = own[i] + other[i];
+  return group_->SetSharedGradient(sum);
+}
+
+absl::StatusOr<Tensor> StageRunner::Extend(uint32_t index, absl::Span<const int32_t> ids) {
+  pass_ = {};
+  pass_.mode = EdgeMode::kGenerate;
+  Tensor out;
+  for (const auto& [stage, slot] : slot_of_stage_) {
+    MicroBatch mb;
+    mb.index = index;
+    mb.samples = {0};
+    mb.lengths = {static_cast<int32_t>(ids.size())};
+    Tensor in;
+    if (stage > 0) {
+      ISTHMUS_ASSIGN_OR_RETURN(in, ReceiveOn(stage - 1, FrameKind::kActivation, index, &mb));
+    }
+    {
+      const int64_t start_us = NowUs();
+      ISTHMUS_ASSIGN_OR_RETURN(
+          out, group_->stage(slot)->Extend(stage == 0 ? ids : absl::Span<const int32_t>(), in));
+      times_.compute_s += static_cast<double>(NowUs() - start_us) * 1e-6;
+    }
+    if (stage + 1 < static_cast<uint32_t>(plan_.stages_size())) {
+      ISTHMUS_RETURN_IF_ERROR(SendOn(stage, mb, std::move(out)));
+      out = Tensor();
+    }
+  }
+  return out;
+}
+
+void StageRunner::ResetCache() {
+  for (const auto& [stage, slot] : slot_of_stage_) group_->stage(slot)->ResetCache();
+}
+
+}  // namespace isthmus
