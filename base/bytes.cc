@@ -45,7 +45,8 @@ absl::StatusOr<std::string> ByteReader::GetString(uint64_t max_bytes) {
   ISTHMUS_ASSIGN_OR_RETURN(const uint64_t n, GetVarint());
   if (n > max_bytes || n > remaining()) {
     at_ = start;
-    return InvalidArgument("string: expected at most ", std::min<uint64_t>(max_bytes, bytes_.size() - start), " bytes, got ", n,
+    return InvalidArgument("string: expected at most ",
+                           std::min<uint64_t>(max_bytes, bytes_.size() - start), " bytes, got ", n,
                            " (byte ", start, ")");
   }
   std::string text(reinterpret_cast<const char*>(bytes_.data() + at_), static_cast<size_t>(n));
@@ -54,7 +55,8 @@ absl::StatusOr<std::string> ByteReader::GetString(uint64_t max_bytes) {
 }
 
 absl::Status ByteReader::Short(uint64_t wanted) const {
-  return InvalidArgument("bytes: expected ", wanted, " more, got ", remaining(), " (byte ", at_, " of ", bytes_.size(), ")");
+  return InvalidArgument("bytes: expected ", wanted, " more, got ", remaining(), " (byte ", at_,
+                         " of ", bytes_.size(), ")");
 }
 
 }  // namespace isthmus

@@ -1,4 +1,5 @@
-// Little-endian byte writer and bounds-checked reader. Every parser of outside bytes in this project reads through ByteReader.
+// Little-endian byte writer and bounds-checked reader. Every parser of outside bytes in this
+// project reads through ByteReader.
 #ifndef ISTHMUS_BASE_BYTES_H_
 #define ISTHMUS_BASE_BYTES_H_
 
@@ -30,16 +31,19 @@ class ByteWriter {
     const auto* p = reinterpret_cast<const uint8_t*>(&value);
     out_->insert(out_->end(), p, p + sizeof(T));
   }
-  void PutBytes(absl::Span<const uint8_t> bytes) { out_->insert(out_->end(), bytes.begin(), bytes.end()); }
-  void PutVarint(uint64_t value);             // LEB128, 1 to 10 bytes
-  void PutString(absl::string_view text);     // varint length, bytes
+  void PutBytes(absl::Span<const uint8_t> bytes) {
+    out_->insert(out_->end(), bytes.begin(), bytes.end());
+  }
+  void PutVarint(uint64_t value);          // LEB128, 1 to 10 bytes
+  void PutString(absl::string_view text);  // varint length, bytes
   size_t size() const { return out_->size(); }
 
  private:
   Bytes* out_;
 };
 
-// Reads from bytes that outlive it. Every call checks the bound; after a failure the position is unchanged.
+// Reads from bytes that outlive it. Every call checks the bound; after a failure the position is
+// unchanged.
 class ByteReader {
  public:
   explicit ByteReader(absl::Span<const uint8_t> bytes) : bytes_(bytes) {}

@@ -5,12 +5,13 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define ISTHMUS_CHECK(condition)                                                               \
-  do {                                                                                         \
-    if (!(condition)) [[unlikely]] {                                                           \
-      std::fprintf(stderr, "isthmus: bug: %s does not hold (%s:%d)\n", #condition, __FILE__, __LINE__); \
-      std::abort();                                                                            \
-    }                                                                                          \
+#define ISTHMUS_CHECK(condition)                                                             \
+  do {                                                                                       \
+    if (!(condition)) [[unlikely]] {                                                         \
+      std::fprintf(stderr, "isthmus: bug: %s does not hold (%s:%d)\n", #condition, __FILE__, \
+                   __LINE__);                                                                \
+      std::abort();                                                                          \
+    }                                                                                        \
   } while (false)
 
 #endif  // ISTHMUS_BASE_CHECK_H_

@@ -1,4 +1,5 @@
-// Clock: monotonic microseconds, and a fake for tests. Pure logic takes times as arguments; shells ask a Clock.
+// Clock: monotonic microseconds, and a fake for tests. Pure logic takes times as arguments; shells
+// ask a Clock.
 #ifndef ISTHMUS_BASE_CLOCK_H_
 #define ISTHMUS_BASE_CLOCK_H_
 
@@ -10,9 +11,9 @@ namespace isthmus {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual int64_t NowUs() = 0;      // monotonic, from an arbitrary origin
-  virtual int64_t UnixUs() = 0;     // wall clock
-  static Clock* Real();             // process-wide, never deleted
+  virtual int64_t NowUs() = 0;   // monotonic, from an arbitrary origin
+  virtual int64_t UnixUs() = 0;  // wall clock
+  static Clock* Real();          // process-wide, never deleted
 };
 
 class FakeClock : public Clock {

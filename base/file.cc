@@ -16,7 +16,8 @@ namespace {
 
 absl::Status FromErrno(absl::string_view path, absl::string_view verb) {
   const int error = errno;
-  const std::string text = absl::StrCat(path, ": expected to ", verb, ", got ", std::strerror(error));
+  const std::string text =
+      absl::StrCat(path, ": expected to ", verb, ", got ", std::strerror(error));
   if (error == ENOENT || error == ENOTDIR) return absl::NotFoundError(text);
   if (error == ENOSPC) return absl::ResourceExhaustedError(text);
   return absl::FailedPreconditionError(text);
@@ -43,7 +44,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes)
   struct stat st {};
   if (::fstat(fd.get(), &st) != 0) return FromErrno(path, "read the file");
   if (S_ISDIR(st.st_mode)) return InvalidArgument(path, ": expected a file, got a folder");
-  if (st.st_size > max_bytes) return ResourceExhausted(path, ": expected at most ", max_bytes, " bytes, got ", st.st_size);
+  if (st.st_size > max_bytes)
+    return ResourceExhausted(path, ": expected at most ", max_bytes, " bytes, got ", st.st_size);
   std::string text(static_cast<size_t>(st.st_size), '\0');
   size_t at = 0;
   for (;;) {
@@ -86,7 +88,9 @@ absl::Status WriteFileAtomic(const std::string& path, absl::string_view bytes) {
 absl::Status MakeDirectories(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
-  if (error) return absl::FailedPreconditionError(absl::StrCat(path, ": expected to make the folder, got ", error.message()));
+  if (error)
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, ": expected to make the folder, got ", error.message()));
   return absl::OkStatus();
 }
 

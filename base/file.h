@@ -15,7 +15,8 @@ namespace isthmus {
 // kNotFound when it is not there; kResourceExhausted beyond `max_bytes`.
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes = int64_t{1} << 32);
 
-// Writes a temporary file beside `path`, syncs it and renames: a reader sees the old bytes or the new ones, never a part.
+// Writes a temporary file beside `path`, syncs it and renames: a reader sees the old bytes or the
+// new ones, never a part.
 absl::Status WriteFileAtomic(const std::string& path, absl::string_view bytes);
 
 absl::Status MakeDirectories(const std::string& path);

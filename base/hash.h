@@ -1,4 +1,5 @@
-// 64-bit non-cryptographic hash, stable across machines and versions: it is on the wire and in checkpoints.
+// 64-bit non-cryptographic hash, stable across machines and versions: it is on the wire and in
+// checkpoints.
 #ifndef ISTHMUS_BASE_HASH_H_
 #define ISTHMUS_BASE_HASH_H_
 

@@ -34,7 +34,9 @@ std::string JsonEscape(absl::string_view text) {
 
 void SetLogLevel(LogLevel level) { g_level = static_cast<int>(level); }
 void SetLogJson(bool json) { g_json = json; }
-bool LogEnabled(LogLevel level) { return static_cast<int>(level) >= g_level.load(std::memory_order_relaxed); }
+bool LogEnabled(LogLevel level) {
+  return static_cast<int>(level) >= g_level.load(std::memory_order_relaxed);
+}
 
 void LogLine(LogLevel level, absl::string_view room, absl::string_view text) {
   const int64_t unix_us = Clock::Real()->UnixUs();
@@ -46,11 +48,14 @@ void LogLine(LogLevel level, absl::string_view room, absl::string_view text) {
   const int index = static_cast<int>(level) & 3;
   std::string line;
   if (g_json) {
-    line = absl::StrFormat("{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\",\"level\":\"%s\",\"room\":\"%s\",\"text\":\"%s\"}\n",
-                           tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, ms, kNames[index],
-                           JsonEscape(room), JsonEscape(text));
+    line = absl::StrFormat(
+        "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\",\"level\":\"%s\",\"room\":\"%s\","
+        "\"text\":\"%s\"}\n",
+        tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, ms,
+        kNames[index], JsonEscape(room), JsonEscape(text));
   } else {
-    line = absl::StrFormat("%c %02d:%02d:%02d.%03d %s: %s\n", "DIWE"[index], tm.tm_hour, tm.tm_min, tm.tm_sec, ms, room, text);
+    line = absl::StrFormat("%c %02d:%02d:%02d.%03d %s: %s\n", "DIWE"[index], tm.tm_hour, tm.tm_min,
+                           tm.tm_sec, ms, room, text);
   }
   // One write: lines of several threads never interleave. A closed stderr is nobody's error.
   [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, line.data(), line.size());

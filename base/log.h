@@ -1,4 +1,5 @@
-// Log lines on standard error: text ("I 12:00:01.250 worker: joined …") or one JSON object a line. Thread-safe, one write per line.
+// Log lines on standard error: text ("I 12:00:01.250 worker: joined …") or one JSON object a line.
+// Thread-safe, one write per line.
 #ifndef ISTHMUS_BASE_LOG_H_
 #define ISTHMUS_BASE_LOG_H_
 

@@ -1,6 +1,7 @@
 // Mutex, MutexLock and CondVar over the standard ones, with clang's thread-safety annotations.
 //
-// Not absl::Mutex: Debian's Abseil is not built for ThreadSanitizer, so every hand-over through it would be a false race.
+// Not absl::Mutex: Debian's Abseil is not built for ThreadSanitizer, so every hand-over through it
+// would be a false race.
 #ifndef ISTHMUS_BASE_MUTEX_H_
 #define ISTHMUS_BASE_MUTEX_H_
 
@@ -31,7 +32,10 @@ class ISTHMUS_THREAD_ANNOTATION(capability("mutex")) Mutex {
 
 class ISTHMUS_THREAD_ANNOTATION(scoped_lockable) MutexLock {
  public:
-  explicit MutexLock(Mutex* mutex) ISTHMUS_THREAD_ANNOTATION(acquire_capability(mutex)) : mutex_(mutex) { mutex_->Lock(); }
+  explicit MutexLock(Mutex* mutex) ISTHMUS_THREAD_ANNOTATION(acquire_capability(mutex))
+      : mutex_(mutex) {
+    mutex_->Lock();
+  }
   ~MutexLock() ISTHMUS_THREAD_ANNOTATION(release_capability()) { mutex_->Unlock(); }
   MutexLock(const MutexLock&) = delete;
   MutexLock& operator=(const MutexLock&) = delete;
@@ -49,7 +53,8 @@ class CondVar {
     lock.release();
   }
   // False when `deadline` passed without a wake.
-  bool WaitUntil(Mutex* mutex, std::chrono::steady_clock::time_point deadline) ISTHMUS_REQUIRES(mutex) {
+  bool WaitUntil(Mutex* mutex, std::chrono::steady_clock::time_point deadline)
+      ISTHMUS_REQUIRES(mutex) {
     std::unique_lock<std::mutex> lock(mutex->mutex_, std::adopt_lock);
     const bool woken = cv_.wait_until(lock, deadline) == std::cv_status::no_timeout;
     lock.release();

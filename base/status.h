@@ -1,4 +1,5 @@
-// Status shorthands. Every error a user can cause reads "WHAT: expected …, got … (where)"; the command line puts "isthmus: " in front.
+// Status shorthands. Every error a user can cause reads "WHAT: expected …, got … (where)"; the
+// command line puts "isthmus: " in front.
 #ifndef ISTHMUS_BASE_STATUS_H_
 #define ISTHMUS_BASE_STATUS_H_
 
@@ -13,7 +14,8 @@ template <typename... Parts>
 absl::Status InvalidArgument(const Parts&... parts) {
   return absl::InvalidArgumentError(absl::StrCat(parts...));
 }
-// Bytes that were promised are gone or damaged: store mismatch, unreadable checkpoint (exit status 4).
+// Bytes that were promised are gone or damaged: store mismatch, unreadable checkpoint (exit status
+// 4).
 template <typename... Parts>
 absl::Status DataLoss(const Parts&... parts) {
   return absl::DataLossError(absl::StrCat(parts...));
@@ -50,10 +52,9 @@ inline absl::Status Annotate(const absl::Status& status, absl::string_view prefi
 
 }  // namespace isthmus
 
-#define ISTHMUS_RETURN_IF_ERROR(expr)                        \
-  do {                                                       \
-    if (absl::Status isthmus_status = (expr); !isthmus_status.ok()) \
-      return isthmus_status;                                 \
+#define ISTHMUS_RETURN_IF_ERROR(expr)                                                      \
+  do {                                                                                     \
+    if (absl::Status isthmus_status = (expr); !isthmus_status.ok()) return isthmus_status; \
   } while (false)
 
 #define ISTHMUS_STATUS_CONCAT_INNER(a, b) a##b

@@ -46,7 +46,9 @@ absl::string_view Name(DType dtype) {
   return "?";
 }
 
-std::string ToString(const Shape& shape) { return absl::StrCat("[", absl::StrJoin(shape, ", "), "]"); }
+std::string ToString(const Shape& shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
 
 namespace {
 int64_t Product(const Shape& shape) {
@@ -61,10 +63,12 @@ int64_t Product(const Shape& shape) {
 
 Tensor::Tensor(DType dtype, Shape shape) : dtype_(dtype), shape_(std::move(shape)) {
   const int64_t bytes = Product(shape_) * SizeOf(dtype_);
-  // 64-byte alignment is one cache line and one AVX-512 register; the size is rounded up so that aligned_alloc accepts it.
+  // 64-byte alignment is one cache line and one AVX-512 register; the size is rounded up so that
+  // aligned_alloc accepts it.
   void* data = std::aligned_alloc(64, static_cast<size_t>((bytes + 64) / 64 * 64));
   ISTHMUS_CHECK(data != nullptr);
-  owner_ = std::shared_ptr<const void>(data, [](const void* p) { std::free(const_cast<void*>(p)); });
+  owner_ =
+      std::shared_ptr<const void>(data, [](const void* p) { std::free(const_cast<void*>(p)); });
   data_ = data;
 }
 

@@ -1,7 +1,8 @@
 // Tensor: dtype + shape + bytes, and no arithmetic. What travels between engine, codec and link.
 //
-// The bytes are either owned or a view that keeps its owner alive (a memory-mapped file, another tensor). Copying a Tensor copies
-// the handle, not the bytes. Not thread-safe; a tensor is moved from thread to thread.
+// The bytes are either owned or a view that keeps its owner alive (a memory-mapped file, another
+// tensor). Copying a Tensor copies the handle, not the bytes. Not thread-safe; a tensor is moved
+// from thread to thread.
 #ifndef ISTHMUS_BASE_TENSOR_H_
 #define ISTHMUS_BASE_TENSOR_H_
 
@@ -17,8 +18,8 @@ namespace isthmus {
 
 enum class DType : uint8_t { kF32 = 0, kF16 = 1, kBF16 = 2, kI32 = 3, kI64 = 4, kU8 = 5, kF64 = 6 };
 
-int64_t SizeOf(DType dtype);           // bytes of one element
-absl::string_view Name(DType dtype);   // "F32", "BF16", … as safetensors spells them
+int64_t SizeOf(DType dtype);          // bytes of one element
+absl::string_view Name(DType dtype);  // "F32", "BF16", … as safetensors spells them
 
 using Shape = std::vector<int64_t>;
 std::string ToString(const Shape& shape);  // "[4, 64]"
@@ -26,7 +27,8 @@ std::string ToString(const Shape& shape);  // "[4, 64]"
 class Tensor {
  public:
   Tensor() = default;  // empty: no elements, shape {}
-  // Uninitialised bytes of its own. Sizes must not be negative nor overflow (CHECK: validate outside input before).
+  // Uninitialised bytes of its own. Sizes must not be negative nor overflow (CHECK: validate
+  // outside input before).
   Tensor(DType dtype, Shape shape);
   // A view of `data`, which `owner` keeps alive.
   static Tensor View(DType dtype, Shape shape, const void* data, std::shared_ptr<const void> owner);

@@ -1,4 +1,5 @@
-// A named thread that is joined by its destructor. Names show in top -H and in a debugger (15 characters at most).
+// A named thread that is joined by its destructor. Names show in top -H and in a debugger (15
+// characters at most).
 #ifndef ISTHMUS_BASE_THREAD_H_
 #define ISTHMUS_BASE_THREAD_H_
 

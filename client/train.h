@@ -19,22 +19,24 @@ class Progress;
 
 // What a command line adds to a job.
 struct TrainContext {
-  Engine* engine = nullptr;         // computes the client's stages; outlives the run
-  std::string coordinator;          // HOST:PORT; empty: an embedded cluster of child processes
-  double wait_s = 60.0;             // for a coordinator with enough ready workers
+  Engine* engine = nullptr;  // computes the client's stages; outlives the run
+  std::string coordinator;   // HOST:PORT; empty: an embedded cluster of child processes
+  double wait_s = 60.0;      // for a coordinator with enough ready workers
   bool resume = false;
   bool overwrite = false;
-  int64_t threads = 0;              // compute threads of this process and of embedded workers; 0: chosen
+  int64_t threads = 0;  // compute threads of this process and of embedded workers; 0: chosen
   std::string device = "cpu";
   TlsFiles tls;
   bool insecure = false;
-  Progress* progress = nullptr;     // may be null
-  const std::atomic<int>* signal = nullptr;  // number of the signal that asks to stop after this step; may be null
+  Progress* progress = nullptr;  // may be null
+  const std::atomic<int>* signal =
+      nullptr;  // number of the signal that asks to stop after this step; may be null
 };
 
-// Runs the job to its end, an interrupt or a failure. The output folder is complete in each case: the last checkpoint is intact and
-// report.json says how it ended. A status means that the run could not start or failed; its code maps to the exit status. A run
-// that a signal ended returns its report with status "interrupted".
+// Runs the job to its end, an interrupt or a failure. The output folder is complete in each case:
+// the last checkpoint is intact and report.json says how it ended. A status means that the run
+// could not start or failed; its code maps to the exit status. A run that a signal ended returns
+// its report with status "interrupted".
 absl::StatusOr<Report> RunTraining(const Job& job, const TrainContext& context);
 
 }  // namespace isthmus

@@ -1,13 +1,14 @@
-// The codec library's front door: a CodecSpec is data, a Codec makes Encoders and Decoders, and those two hold all the state of one
-// direction of one edge.
+// The codec library's front door: a CodecSpec is data, a Codec makes Encoders and Decoders, and
+// those two hold all the state of one direction of one edge.
 //
-// A frame is `tokens` rows of `width` fp32 values, row-major, real (unpadded) tokens only, grouped by sample. Encode is called once
-// per frame, in frame order; Decode sees the same frames in the same order. What is decoded is a pure function of (bytes, spec,
-// state), bit for bit the same on every machine, and equals what the encoder holds in its own state.
+// A frame is `tokens` rows of `width` fp32 values, row-major, real (unpadded) tokens only, grouped
+// by sample. Encode is called once per frame, in frame order; Decode sees the same frames in the
+// same order. What is decoded is a pure function of (bytes, spec, state), bit for bit the same on
+// every machine, and equals what the encoder holds in its own state.
 //
-// Errors: non-finite input is kInvalidArgument naming the first bad position; corrupt or truncated bytes are kInvalidArgument; a
-// frame that does not follow the decoder's state (a lost delta, another version) is kDataLoss and asks for a key frame. A failed
-// call leaves the state as it was.
+// Errors: non-finite input is kInvalidArgument naming the first bad position; corrupt or truncated
+// bytes are kInvalidArgument; a frame that does not follow the decoder's state (a lost delta,
+// another version) is kDataLoss and asks for a key frame. A failed call leaves the state as it was.
 //
 // Threads: an Encoder or Decoder belongs to one thread at a time.
 #ifndef ISTHMUS_COMPRESSION_CODEC_H_
@@ -37,25 +38,26 @@ struct SampleRows {
 
 // What encoder and decoder both know about a frame without sending it in the payload.
 struct FrameContext {
-  uint64_t step = 0;         // the optimizer update this frame belongs to
+  uint64_t step = 0;  // the optimizer update this frame belongs to
   uint32_t micro_batch = 0;
-  bool training = true;      // false: state is read, never changed (evaluation, generation)
+  bool training = true;  // false: state is read, never changed (evaluation, generation)
   absl::Span<const SampleRows> samples;  // in row order, covering all rows
 };
 
 // The fixed facts of one direction of one edge.
 struct EdgeShape {
-  int64_t width = 0;                // values per token
+  int64_t width = 0;  // values per token
   uint32_t edge = 0;
   Direction direction = Direction::kForward;
-  uint64_t seed = 0;                // the job's; keys of stochastic rounding derive from it
-  int64_t num_samples = 0;          // distinct training samples, 0 if unknown: sizes a store
-  int64_t max_sample_tokens = 0;    // longest sample: sizes a store
-  int64_t total_steps = 0;          // length of the run, 0 if unknown: ramps
-  std::string state_dir;            // where a memory-mapped store may live; "" = RAM only
+  uint64_t seed = 0;              // the job's; keys of stochastic rounding derive from it
+  int64_t num_samples = 0;        // distinct training samples, 0 if unknown: sizes a store
+  int64_t max_sample_tokens = 0;  // longest sample: sizes a store
+  int64_t total_steps = 0;        // length of the run, 0 if unknown: ramps
+  std::string state_dir;          // where a memory-mapped store may live; "" = RAM only
 };
 
-// What one Encode put out. payload + side is the size of the bytes appended; `side` counts scales, zero points, width tables, ids.
+// What one Encode put out. payload + side is the size of the bytes appended; `side` counts scales,
+// zero points, width tables, ids.
 struct EncodedSize {
   int64_t payload_bytes = 0;
   int64_t side_bytes = 0;
@@ -67,14 +69,17 @@ class Encoder {
   virtual ~Encoder() = default;
 
   // Codes x (tokens x width) and appends to *out.
-  virtual absl::StatusOr<EncodedSize> Encode(absl::Span<const float> x_TD, const FrameContext& context, Bytes* out) = 0;
+  virtual absl::StatusOr<EncodedSize> Encode(absl::Span<const float> x_TD,
+                                             const FrameContext& context, Bytes* out) = 0;
 
-  // The decoded gradient of what an earlier training Encode of this micro-batch sent; gates learn from it. Default: ignored.
+  // The decoded gradient of what an earlier training Encode of this micro-batch sent; gates learn
+  // from it. Default: ignored.
   virtual absl::Status ObserveGradient(absl::Span<const float> g_TD, const FrameContext& context);
   virtual bool WantsGradient() const { return false; }
 
-  // Step boundary. Commit makes the state since the last boundary permanent and lets policies move (gates, width tables);
-  // Rollback restores the state of the last boundary bit for bit, after which the step may be encoded again with the same bytes.
+  // Step boundary. Commit makes the state since the last boundary permanent and lets policies move
+  // (gates, width tables); Rollback restores the state of the last boundary bit for bit, after
+  // which the step may be encoded again with the same bytes.
   virtual absl::Status CommitStep(uint64_t step) = 0;
   virtual absl::Status RollbackStep() = 0;
 
@@ -93,11 +98,13 @@ class Decoder {
   virtual ~Decoder() = default;
 
   // Decodes exactly `bytes` into out (tokens x width, sized by the caller from the context).
-  virtual absl::Status Decode(absl::Span<const uint8_t> bytes, const FrameContext& context, absl::Span<float> out_TD) = 0;
+  virtual absl::Status Decode(absl::Span<const uint8_t> bytes, const FrameContext& context,
+                              absl::Span<float> out_TD) = 0;
 
   virtual absl::Status CommitStep(uint64_t step) = 0;
   virtual absl::Status RollbackStep() = 0;
-  virtual void RequestKeyFrames() = 0;  // forgets the state; deltas are refused until key frames came
+  virtual void
+  RequestKeyFrames() = 0;  // forgets the state; deltas are refused until key frames came
   virtual absl::Status Snapshot(Bytes* out) const = 0;
   virtual absl::Status Restore(absl::Span<const uint8_t> snapshot) = 0;
   virtual uint64_t StateHash() const = 0;
@@ -108,13 +115,17 @@ class Decoder {
 class Codec {
  public:
   virtual ~Codec() = default;
-  // Parses the grammar of docs/wire_format.md: `int4`, `aqsgd(bits=4)`, … Errors name the argument and what is allowed.
+  // Parses the grammar of docs/wire_format.md: `int4`, `aqsgd(bits=4)`, … Errors name the argument
+  // and what is allowed.
   static absl::StatusOr<std::shared_ptr<const Codec>> Parse(absl::string_view text);
 
   virtual std::string text() const = 0;       // as the user wrote it, without spaces
   virtual std::string canonical() const = 0;  // the full composition
-  virtual bool ForwardOnly() const { return false; }  // aqsgd and the like: the other direction needs another codec
-  // kInvalidArgument when the composition cannot serve this edge (width not a multiple of a block, wrong direction …).
+  virtual bool ForwardOnly() const {
+    return false;
+  }  // aqsgd and the like: the other direction needs another codec
+  // kInvalidArgument when the composition cannot serve this edge (width not a multiple of a block,
+  // wrong direction …).
   virtual absl::StatusOr<std::unique_ptr<Encoder>> MakeEncoder(const EdgeShape& shape) const = 0;
   virtual absl::StatusOr<std::unique_ptr<Decoder>> MakeDecoder(const EdgeShape& shape) const = 0;
   // State of one end, for the plan and the check before a run. RAM and file apart.
@@ -125,11 +136,12 @@ class Codec {
   virtual StateSize StateSizeFor(const EdgeShape& shape) const = 0;
 };
 
-// "none" for a scalar `codec:` stands for both directions; for a forward-only codec the backward is int8 at 4 bits and above,
-// else int4. Used wherever one spec is given for both.
+// "none" for a scalar `codec:` stands for both directions; for a forward-only codec the backward is
+// int8 at 4 bits and above, else int4. Used wherever one spec is given for both.
 absl::StatusOr<std::string> DefaultBackward(absl::string_view forward);
 
-// One function for true bits: everything on the wire of an edge and direction, times 8, over elements of real tokens.
+// One function for true bits: everything on the wire of an edge and direction, times 8, over
+// elements of real tokens.
 double BitsPerElement(int64_t wire_bytes, int64_t elements);
 
 }  // namespace isthmus

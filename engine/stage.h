@@ -1,13 +1,16 @@
-// What computes a layer range. Knows nothing of peers, links or codecs. Implemented by engine/torch; one contract suite runs on
-// every implementation (tests/engine/stage_contract.h).
+// What computes a layer range. Knows nothing of peers, links or codecs. Implemented by
+// engine/torch; one contract suite runs on every implementation (tests/engine/stage_contract.h).
 //
-// A party (the client or one worker) holds one StageGroup: one or two layer ranges whose parameters, gradients and optimizer live
-// together. A tensor that two ranges of a party use (tied embedding and head) is one tensor.
+// A party (the client or one worker) holds one StageGroup: one or two layer ranges whose
+// parameters, gradients and optimizer live together. A tensor that two ranges of a party use (tied
+// embedding and head) is one tensor.
 //
-// Activations and gradients cross this interface as fp32 [tokens, width], real tokens only, samples one after the other.
+// Activations and gradients cross this interface as fp32 [tokens, width], real tokens only, samples
+// one after the other.
 //
-// Errors: kInvalidArgument for ids outside the vocabulary or shapes that do not fit, kResourceExhausted when memory ends, kInternal
-// with the engine's own words otherwise. No exception leaves.
+// Errors: kInvalidArgument for ids outside the vocabulary or shapes that do not fit,
+// kResourceExhausted when memory ends, kInternal with the engine's own words otherwise. No
+// exception leaves.
 //
 // Threads: the stage thread of one session, from construction on.
 #ifndef ISTHMUS_ENGINE_STAGE_H_
@@ -39,40 +42,45 @@ struct OptimizerSpec {
   std::string name = "adamw";  // adamw | sgd
   double lr = 1e-3;            // the schedule's peak; each Step is told its own
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
-  double momentum = 0.0;       // sgd
-  double weight_decay = 0.0;   // decoupled, on every trained tensor
-  double clip_norm = 0.0;      // 0: off; over all parties
+  double momentum = 0.0;      // sgd
+  double weight_decay = 0.0;  // decoupled, on every trained tensor
+  double clip_norm = 0.0;     // 0: off; over all parties
 };
 
 struct TrainSpec {
-  bool full = false;   // full: every tensor is trained; else LoRA
-  bool frozen = false; // neither: evaluation and generation only
+  bool full = false;    // full: every tensor is trained; else LoRA
+  bool frozen = false;  // neither: evaluation and generation only
   LoraSpec lora;
   OptimizerSpec optimizer;
-  bool recompute = false;  // activations of the blocks are computed again in the backward pass
-  bool bf16 = false;       // compute dtype; trained parameters and optimizer state stay fp32
-  uint64_t seed = 0;       // LoRA initialisation and dropout
-  int64_t threads = 0;     // intra-op; 0: leave
+  bool recompute = false;      // activations of the blocks are computed again in the backward pass
+  bool bf16 = false;           // compute dtype; trained parameters and optimizer state stay fp32
+  uint64_t seed = 0;           // LoRA initialisation and dropout
+  int64_t threads = 0;         // intra-op; 0: leave
   std::string device = "cpu";  // cpu | cuda
 };
 
 // The samples of one micro-batch.
 struct MicroBatch {
   uint64_t step = 0;
-  uint32_t index = 0;                 // within the step
-  std::vector<uint64_t> samples;      // ids
-  std::vector<int32_t> lengths;       // input positions of each sample
-  std::vector<int32_t> ids;           // concatenated inputs; only for a range with the embedding
-  std::vector<int32_t> targets;       // concatenated, -100 = not predicted; only for a range with the head
-  double loss_scale = 1.0;            // gradient of the summed loss is multiplied by it: 1 / predicted tokens of the whole step
-  int64_t tokens() const;             // sum of lengths
+  uint32_t index = 0;             // within the step
+  std::vector<uint64_t> samples;  // ids
+  std::vector<int32_t> lengths;   // input positions of each sample
+  std::vector<int32_t> ids;       // concatenated inputs; only for a range with the embedding
+  std::vector<int32_t>
+      targets;              // concatenated, -100 = not predicted; only for a range with the head
+  double loss_scale = 1.0;  // gradient of the summed loss is multiplied by it: 1 / predicted tokens
+                            // of the whole step
+  int64_t tokens() const;   // sum of lengths
 };
 
-enum class Pass : uint8_t { kTrain, kEval };  // kTrain keeps what Backward needs; dropout only in kTrain
+enum class Pass : uint8_t {
+  kTrain,
+  kEval
+};  // kTrain keeps what Backward needs; dropout only in kTrain
 
 struct StageOutput {
-  Tensor hidden;                        // [tokens, width]; empty for a range with the head
-  double loss_sum = 0.0;                // sum of NLL, natural log (head only)
+  Tensor hidden;          // [tokens, width]; empty for a range with the head
+  double loss_sum = 0.0;  // sum of NLL, natural log (head only)
   int64_t predicted = 0;
   std::vector<double> sample_loss_sum;  // per sample, and their predicted counts
   std::vector<int64_t> sample_predicted;
@@ -84,16 +92,19 @@ class Stage {
   virtual const LayerRange& range() const = 0;
 
   // `in` is empty for a range with the embedding.
-  virtual absl::StatusOr<StageOutput> Forward(const MicroBatch& mb, Pass pass, const Tensor& in) = 0;
-  // After Forward(kTrain) of that micro-batch, in any order of micro-batches; each once. `grad_out` is empty for a range with the
-  // head. Returns the gradient of `in`, empty for a range with the embedding. Parameter gradients add up.
+  virtual absl::StatusOr<StageOutput> Forward(const MicroBatch& mb, Pass pass,
+                                              const Tensor& in) = 0;
+  // After Forward(kTrain) of that micro-batch, in any order of micro-batches; each once. `grad_out`
+  // is empty for a range with the head. Returns the gradient of `in`, empty for a range with the
+  // embedding. Parameter gradients add up.
   virtual absl::StatusOr<Tensor> Backward(uint32_t micro_batch, const Tensor& grad_out) = 0;
   // Frees what Forward kept and Backward did not take (a step that is given up).
   virtual void DropActivations() = 0;
   virtual int64_t activation_bytes() const = 0;  // kept now
 
-  // Generation: one sequence, positions continue where the last call ended. `ids` for a range with the embedding, else `in`.
-  // A range with the head returns logits of the last position, [vocab]; else hidden [new tokens, width].
+  // Generation: one sequence, positions continue where the last call ended. `ids` for a range with
+  // the embedding, else `in`. A range with the head returns logits of the last position, [vocab];
+  // else hidden [new tokens, width].
   virtual absl::StatusOr<Tensor> Extend(absl::Span<const int32_t> ids, const Tensor& in) = 0;
   virtual void ResetCache() = 0;
 };
@@ -111,17 +122,20 @@ class StageGroup {
     double sum_of_squares = 0.0;
   };
   virtual absl::StatusOr<std::vector<NamedSquare>> GradientSquares() = 0;  // in model order
-  // The gradient of the tensor that another party holds too (tied embeddings, vanilla full training): read, and replaced by the
-  // sum that both parties compute alike. Empty when nothing is shared.
+  // The gradient of the tensor that another party holds too (tied embeddings, vanilla full
+  // training): read, and replaced by the sum that both parties compute alike. Empty when nothing is
+  // shared.
   virtual absl::StatusOr<Tensor> SharedGradient() = 0;
   virtual absl::Status SetSharedGradient(const Tensor& sum) = 0;
 
   // One optimizer update with gradients times `gradient_scale` (the clip), then ZeroGradients.
   virtual absl::Status Step(double lr, double gradient_scale) = 0;
 
-  // Trained tensors of this party in model order (adapter tensors by PEFT name, or weights by model name), fp32 copies.
+  // Trained tensors of this party in model order (adapter tensors by PEFT name, or weights by model
+  // name), fp32 copies.
   virtual absl::StatusOr<std::vector<NamedTensor>> Trained() = 0;
-  // Optimizer state, fp32: "exp_avg/NAME", "exp_avg_sq/NAME", "momentum/NAME", and "step" as one I64.
+  // Optimizer state, fp32: "exp_avg/NAME", "exp_avg_sq/NAME", "momentum/NAME", and "step" as one
+  // I64.
   virtual absl::StatusOr<std::vector<NamedTensor>> OptimizerState() = 0;
   // Sets what it holds of these; names it does not hold are ignored, what is missing is kNotFound.
   virtual absl::Status SetTrained(absl::Span<const NamedTensor> tensors) = 0;
@@ -136,15 +150,17 @@ class Engine {
   virtual ~Engine() = default;
   virtual std::string name() const = 0;  // "torch 1.13.1 cpu"
   // `shared_embedding`: the tied tensor is held by another party as well.
-  virtual absl::StatusOr<std::unique_ptr<StageGroup>> MakeStages(const ModelConfig& config, const TrainSpec& train,
-                                                                 absl::Span<const LayerRange> ranges, WeightSource* weights,
-                                                                 bool shared_embedding) = 0;
-  // Seconds per token of one block forward and backward on this machine, measured on `config`'s sizes; for the partitioner.
+  virtual absl::StatusOr<std::unique_ptr<StageGroup>> MakeStages(
+      const ModelConfig& config, const TrainSpec& train, absl::Span<const LayerRange> ranges,
+      WeightSource* weights, bool shared_embedding) = 0;
+  // Seconds per token of one block forward and backward on this machine, measured on `config`'s
+  // sizes; for the partitioner.
   struct Speed {
     double forward_s = 0.0;
     double backward_s = 0.0;
   };
-  virtual absl::StatusOr<Speed> MeasureBlock(const ModelConfig& config, const TrainSpec& train, int64_t tokens) = 0;
+  virtual absl::StatusOr<Speed> MeasureBlock(const ModelConfig& config, const TrainSpec& train,
+                                             int64_t tokens) = 0;
 };
 
 }  // namespace isthmus

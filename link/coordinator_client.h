@@ -21,8 +21,11 @@ class WorkerControl {
     std::function<void(const v1::StopWork&)> stop;
     std::function<v1::Heartbeat()> heartbeat;  // asked every heartbeat_us
   };
-  // Returns after the first welcome or refusal (kInvalidArgument); kUnavailable when none came within `wait_us`.
-  static absl::StatusOr<std::unique_ptr<WorkerControl>> Join(const std::string& coordinator, const TlsFiles& tls, const v1::WorkerInfo& hello,
+  // Returns after the first welcome or refusal (kInvalidArgument); kUnavailable when none came
+  // within `wait_us`.
+  static absl::StatusOr<std::unique_ptr<WorkerControl>> Join(const std::string& coordinator,
+                                                             const TlsFiles& tls,
+                                                             const v1::WorkerInfo& hello,
                                                              Callbacks callbacks, int64_t wait_us);
   virtual ~WorkerControl() = default;
   virtual void Prepared(const std::string& job_id, uint32_t generation) = 0;
@@ -35,12 +38,15 @@ class WorkerControl {
 class JobControl {
  public:
   struct Callbacks {
-    std::function<void(const std::string&)> notice;            // one line for the user
-    std::function<void(const v1::JobStopped&)> stopped;        // from outside, or the stream broke (cause UNKNOWN)
+    std::function<void(const std::string&)> notice;  // one line for the user
+    std::function<void(const v1::JobStopped&)>
+        stopped;  // from outside, or the stream broke (cause UNKNOWN)
   };
-  // Submits and waits until the plan is in force at every worker. kUnavailable: no coordinator or not enough workers within
-  // wait_s; kInvalidArgument: the request cannot be planned.
-  static absl::StatusOr<std::unique_ptr<JobControl>> Submit(const std::string& coordinator, const TlsFiles& tls, const v1::PlanRequest& request,
+  // Submits and waits until the plan is in force at every worker. kUnavailable: no coordinator or
+  // not enough workers within wait_s; kInvalidArgument: the request cannot be planned.
+  static absl::StatusOr<std::unique_ptr<JobControl>> Submit(const std::string& coordinator,
+                                                            const TlsFiles& tls,
+                                                            const v1::PlanRequest& request,
                                                             Callbacks callbacks);
   virtual ~JobControl() = default;  // without Finished: the job counts as failed
   virtual const v1::Plan& plan() const = 0;
@@ -49,10 +55,13 @@ class JobControl {
   virtual void Finished(const std::string& status, const std::string& message) = 0;
 };
 
-// One-shot questions of `isthmus status|jobs|workers|stop`. kUnavailable when nobody answers within 5 s.
-absl::StatusOr<v1::ListWorkersResponse> ListWorkers(const std::string& coordinator, const TlsFiles& tls);
+// One-shot questions of `isthmus status|jobs|workers|stop`. kUnavailable when nobody answers within
+// 5 s.
+absl::StatusOr<v1::ListWorkersResponse> ListWorkers(const std::string& coordinator,
+                                                    const TlsFiles& tls);
 absl::StatusOr<v1::ListJobsResponse> ListJobs(const std::string& coordinator, const TlsFiles& tls);
-absl::StatusOr<std::string> StopJob(const std::string& coordinator, const TlsFiles& tls, const std::string& id);
+absl::StatusOr<std::string> StopJob(const std::string& coordinator, const TlsFiles& tls,
+                                    const std::string& id);
 
 }  // namespace isthmus
 

@@ -1,4 +1,5 @@
-// Frame: fixed header and one payload; moved, never shared; identical bytes on every carrier. docs/wire_format.md draws it.
+// Frame: fixed header and one payload; moved, never shared; identical bytes on every carrier.
+// docs/wire_format.md draws it.
 #ifndef ISTHMUS_LINK_FRAME_H_
 #define ISTHMUS_LINK_FRAME_H_
 
@@ -16,14 +17,15 @@ inline constexpr uint16_t kWireVersion = 1;
 
 // Numbers are on the wire and are never changed.
 enum class FrameKind : uint8_t {
-  kActivation = 1,   // edge, forward
-  kGradient = 2,     // edge, backward
-  kTargets = 3,      // client to the party with the loss (labels: server): ids to predict
-  kLoss = 4,         // back: loss sums of a micro-batch
+  kActivation = 1,      // edge, forward
+  kGradient = 2,        // edge, backward
+  kTargets = 3,         // client to the party with the loss (labels: server): ids to predict
+  kLoss = 4,            // back: loss sums of a micro-batch
   kSharedGradient = 5,  // tied tensor at two parties
-  kControl = 6,      // client <-> worker: one message of packet.proto (step begin, norms, commit, state, weights …)
-  kAck = 7,          // link's own: frees kept bytes
-  kPing = 8,         // link's own
+  kControl = 6,  // client <-> worker: one message of packet.proto (step begin, norms, commit,
+                 // state, weights …)
+  kAck = 7,      // link's own: frees kept bytes
+  kPing = 8,     // link's own
   kKeyFrameRequest = 9,  // a decoder lost its state
 };
 absl::string_view Name(FrameKind kind);
@@ -32,15 +34,16 @@ absl::string_view Name(FrameKind kind);
 struct FrameHeader {
   static constexpr int64_t kBytes = 48;
   FrameKind kind = FrameKind::kControl;
-  uint8_t direction = 0;      // compression's Direction for edge frames
-  uint8_t flags = 0;          // kEvaluation | …
+  uint8_t direction = 0;  // compression's Direction for edge frames
+  uint8_t flags = 0;      // kEvaluation | …
   uint16_t edge = 0;
-  uint32_t generation = 0;    // the plan in force
+  uint32_t generation = 0;  // the plan in force
   uint64_t step = 0;
   uint32_t micro_batch = 0;
-  uint64_t sequence = 0;      // per link and direction, from 1; set by the link; 0 for the link's own frames
+  uint64_t sequence =
+      0;  // per link and direction, from 1; set by the link; 0 for the link's own frames
   uint32_t payload_bytes = 0;
-  uint32_t payload_crc = 0;   // crc32c
+  uint32_t payload_crc = 0;  // crc32c
 
   static constexpr uint8_t kEvaluation = 1;  // not training traffic
   static constexpr uint8_t kGeneration = 2;  // KV-cache generation
@@ -53,12 +56,15 @@ struct Frame {
 
 // Writes the 48 bytes; fills payload_bytes and payload_crc and a checksum of the header itself.
 void WriteFrameHeader(const Frame& frame, uint8_t out[FrameHeader::kBytes]);
-// Checks magic, version, header checksum and size before anything is allocated. kInvalidArgument, or kUnimplemented naming both
-// wire versions.
-absl::StatusOr<FrameHeader> ParseFrameHeader(absl::Span<const uint8_t> bytes, int64_t max_payload_bytes);
+// Checks magic, version, header checksum and size before anything is allocated. kInvalidArgument,
+// or kUnimplemented naming both wire versions.
+absl::StatusOr<FrameHeader> ParseFrameHeader(absl::Span<const uint8_t> bytes,
+                                             int64_t max_payload_bytes);
 
-// Bytes that one frame with this payload puts on the socket: frame header + 5-byte gRPC prefix + 9 bytes per 16 KiB HTTP/2 frame
-// (+ 22 bytes per 16 KiB TLS record). The one function behind every byte count of reports and metrics.
+// Bytes that one frame with this payload puts on the socket: frame header + 5-byte gRPC prefix + 9
+// bytes per 16 KiB HTTP/2 frame
+// (+ 22 bytes per 16 KiB TLS record). The one function behind every byte count of reports and
+// metrics.
 int64_t WireHeaderBytes(int64_t payload_bytes, bool tls);
 
 }  // namespace isthmus

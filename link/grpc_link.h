@@ -1,4 +1,5 @@
-// The gRPC carrier: raw frames in generic ByteBuffer messages over one bidirectional stream per peer pair and job.
+// The gRPC carrier: raw frames in generic ByteBuffer messages over one bidirectional stream per
+// peer pair and job.
 #ifndef ISTHMUS_LINK_GRPC_LINK_H_
 #define ISTHMUS_LINK_GRPC_LINK_H_
 
@@ -26,24 +27,29 @@ struct GrpcOptions {
   LinkOptions link;
   TlsFiles tls;                    // empty: plain text
   std::shared_ptr<Shaper> shaper;  // null: unshaped
-  std::string proxy;               // empty: never through an HTTP proxy, whatever the environment says
+  std::string proxy;  // empty: never through an HTTP proxy, whatever the environment says
 };
 
-// Opens a link; returns after the peer's welcome. kUnavailable after options.link.reconnect_us without one; what the peer refused
-// comes with its own code and words. A broken stream is dialled again by the link itself.
-absl::StatusOr<std::unique_ptr<Link>> DialLink(const std::string& address, const LinkIdentity& identity, const GrpcOptions& options);
+// Opens a link; returns after the peer's welcome. kUnavailable after options.link.reconnect_us
+// without one; what the peer refused comes with its own code and words. A broken stream is dialled
+// again by the link itself.
+absl::StatusOr<std::unique_ptr<Link>> DialLink(const std::string& address,
+                                               const LinkIdentity& identity,
+                                               const GrpcOptions& options);
 
 // Accepts links. The standard health service and reflection run on the same port.
 class LinkServer {
  public:
-  // Called on a gRPC thread for a new link (not for a reconnect); must not block. A status refuses it with those words.
-  // The link's listener must be set (Start) soon; frames wait until then.
+  // Called on a gRPC thread for a new link (not for a reconnect); must not block. A status refuses
+  // it with those words. The link's listener must be set (Start) soon; frames wait until then.
   using Accept = std::function<absl::Status(const LinkIdentity&)>;
   using Opened = std::function<void(const LinkIdentity&, std::unique_ptr<Link>)>;
 
-  // `address` HOST:PORT, port 0 = any. kInvalidArgument when the port is taken or the address is not ours.
-  static absl::StatusOr<std::unique_ptr<LinkServer>> Listen(const std::string& address, const GrpcOptions& options, Accept accept,
-                                                            Opened opened);
+  // `address` HOST:PORT, port 0 = any. kInvalidArgument when the port is taken or the address is
+  // not ours.
+  static absl::StatusOr<std::unique_ptr<LinkServer>> Listen(const std::string& address,
+                                                            const GrpcOptions& options,
+                                                            Accept accept, Opened opened);
   virtual ~LinkServer() = default;
   virtual int port() const = 0;
   virtual void Shutdown() = 0;

@@ -1,8 +1,11 @@
-// Link: ordered, exactly-once frames to one peer within a generation. Survives a reconnect by re-sending kept bytes.
+// Link: ordered, exactly-once frames to one peer within a generation. Survives a reconnect by
+// re-sending kept bytes.
 //
-// Carriers: gRPC (link/grpc_link.h), loopback with a fault plan (link/loopback.h). One contract suite runs on each.
+// Carriers: gRPC (link/grpc_link.h), loopback with a fault plan (link/loopback.h). One contract
+// suite runs on each.
 //
-// Threads: Send from any thread. Listener calls come one at a time from the link's own thread and must not block.
+// Threads: Send from any thread. Listener calls come one at a time from the link's own thread and
+// must not block.
 #ifndef ISTHMUS_LINK_LINK_H_
 #define ISTHMUS_LINK_LINK_H_
 
@@ -18,13 +21,15 @@ namespace isthmus {
 
 struct LinkOptions {
   int64_t max_payload_bytes = int64_t{1} << 30;  // checked before allocation
-  int64_t window_bytes = int64_t{64} << 20;      // kept (sent, not acknowledged) plus waiting; Send blocks beyond
-  int64_t reconnect_us = 8'000'000;              // gives up after this long without a connection
-  int64_t keepalive_us = 2'000'000;              // ping when idle; the peer is dead after 3 unanswered
+  int64_t window_bytes = int64_t{64}
+                         << 20;  // kept (sent, not acknowledged) plus waiting; Send blocks beyond
+  int64_t reconnect_us = 8'000'000;  // gives up after this long without a connection
+  int64_t keepalive_us = 2'000'000;  // ping when idle; the peer is dead after 3 unanswered
 };
 
 struct LinkStats {
-  int64_t sent_frames = 0, sent_bytes = 0;          // bytes as WireHeaderBytes counts them, resends included
+  int64_t sent_frames = 0,
+          sent_bytes = 0;  // bytes as WireHeaderBytes counts them, resends included
   int64_t received_frames = 0, received_bytes = 0;
   int64_t resent_frames = 0, resent_bytes = 0;
   int64_t reconnects = 0;
@@ -41,11 +46,12 @@ class LinkListener {
 
 class Link {
  public:
-  virtual ~Link() = default;  // closes at once; no listener call is running or comes after it returns
+  virtual ~Link() =
+      default;  // closes at once; no listener call is running or comes after it returns
   // The listener outlives the link. Frames that came before Start are kept (within the window).
   virtual void Start(LinkListener* listener) = 0;
-  // Takes the frame, gives it a sequence number. Waits while the window is full. kUnavailable once the link is over;
-  // kInvalidArgument for a payload beyond max_payload_bytes.
+  // Takes the frame, gives it a sequence number. Waits while the window is full. kUnavailable once
+  // the link is over; kInvalidArgument for a payload beyond max_payload_bytes.
   virtual absl::Status Send(Frame frame) = 0;
   // Flushes what was sent (until acknowledged or `timeout_us`), then closes in good order.
   virtual absl::Status Close(int64_t timeout_us) = 0;

@@ -1,4 +1,5 @@
-// User-space link emulation: a rate and a delay per host and direction, over all links of the process that shares the Shaper.
+// User-space link emulation: a rate and a delay per host and direction, over all links of the
+// process that shares the Shaper.
 #ifndef ISTHMUS_LINK_SHAPER_H_
 #define ISTHMUS_LINK_SHAPER_H_
 
@@ -15,8 +16,8 @@ class Shaper {
   Shaper(double rate_mbps, int64_t delay_us);
   // Egress: the time the last byte of a frame handed over at `now_us` has left, plus the delay.
   int64_t Departure(int64_t now_us, int64_t wire_bytes);
-  // Ingress: when a frame whose last byte arrived at `now_us` is through this host's own downlink. Cut-through: a frame that came
-  // at the same rate is not delayed twice.
+  // Ingress: when a frame whose last byte arrived at `now_us` is through this host's own downlink.
+  // Cut-through: a frame that came at the same rate is not delayed twice.
   int64_t Arrival(int64_t now_us, int64_t wire_bytes);
   bool shaped() const { return bytes_per_us_ > 0.0; }
 

@@ -15,8 +15,8 @@ class ServerCredentials;
 
 namespace isthmus {
 
-// PEM files. Server: cert and key needed; with `ca` it asks for and checks client certificates (mTLS). Client: `ca` needed;
-// cert and key where the server wants them.
+// PEM files. Server: cert and key needed; with `ca` it asks for and checks client certificates
+// (mTLS). Client: `ca` needed; cert and key where the server wants them.
 struct TlsFiles {
   std::string ca, cert, key;
   bool enabled() const { return !ca.empty() || !cert.empty() || !key.empty(); }
@@ -25,9 +25,10 @@ struct TlsFiles {
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> ChannelCredentials(const TlsFiles& files);
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> ServerCredentials(const TlsFiles& files);
 
-// OK for 127.0.0.0/8, [::1], localhost and unix sockets; kInvalidArgument naming the flag otherwise, unless TLS is on or
-// `insecure` is given (which warns once per address).
-absl::Status CheckAddressSecurity(absl::string_view address, const TlsFiles& tls, bool insecure, absl::string_view flag);
+// OK for 127.0.0.0/8, [::1], localhost and unix sockets; kInvalidArgument naming the flag
+// otherwise, unless TLS is on or `insecure` is given (which warns once per address).
+absl::Status CheckAddressSecurity(absl::string_view address, const TlsFiles& tls, bool insecure,
+                                  absl::string_view flag);
 
 }  // namespace isthmus
 
