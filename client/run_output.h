@@ -5,9 +5,8 @@
 // accepted; on resume checkpoints().Newest, then ResumeAt; then one AppendStep per finished step;
 // WriteReport at the end.
 //
-// Errors: kInvalidArgument for a folder that holds an earlier run, that another process writes now,
-// or whose job differs (interface.md: exit status 2); kDataLoss as checkpoints say; what the file
-// system says otherwise.
+// Errors: kInvalidArgument for a folder that holds an earlier run or that another process writes
+// now; kDataLoss as checkpoints say; what the file system says otherwise.
 //
 // Threads: one at a time.
 #ifndef ISTHMUS_CLIENT_RUN_OUTPUT_H_
@@ -46,14 +45,17 @@ struct StepRecord {
 
 class RunOutput {
  public:
-  // Whether a run may use `folder`. `job_json` is the resolved job; kResume compares it with the
-  // earlier run's, naming the first key that differs in more than train.steps, train.epochs,
-  // checkpoint and output. Creates nothing.
-  static absl::Status Check(const std::string& folder, OutputMode mode,
-                            const std::string& job_json);
+  // Whether a run may use `folder`. Creates nothing.
+  static absl::Status Check(const std::string& folder, OutputMode mode);
+  // The resolved job (JSON) of the run that `folder` holds; nullopt when it holds none. For
+  // CheckResumable of job.h.
+  static absl::StatusOr<std::optional<std::string>> EarlierJob(const std::string& folder);
+  // The report of an earlier run that completed; nullopt when there is none.
+  static absl::StatusOr<std::optional<Report>> CompletedReport(const std::string& folder);
 
-  // Check, then makes the folder, takes its lock and remembers the job in it. kOverwrite removes
-  // the earlier run's own files and nothing else. kResume on a folder without a run is a new run.
+  // Check, then makes the folder, takes its lock and keeps the resolved job in it (job.json).
+  // kOverwrite removes the earlier run's own files and nothing else. kResume on a folder without a
+  // run is a new run.
   static absl::StatusOr<std::unique_ptr<RunOutput>> Open(const std::string& folder, OutputMode mode,
                                                          const std::string& job_json);
   ~RunOutput();
@@ -64,9 +66,6 @@ class RunOutput {
   std::string Path(const std::string& name) const;        // "adapter" -> FOLDER/adapter
   std::string LogPath(const std::string& process) const;  // FOLDER/logs/PROCESS.log
   CheckpointFolder* checkpoints() { return &checkpoints_; }
-
-  // The report of an earlier run that completed; nullopt when there is none.
-  absl::StatusOr<std::optional<Report>> CompletedReport() const;
 
   // Keeps the lines of steps.jsonl up to `step`, byte for byte, and drops later and torn ones;
   // TensorBoard and checkpoints likewise. Also removes an earlier report.json. `step` is 0 when
@@ -81,6 +80,7 @@ class RunOutput {
 
  private:
   RunOutput(std::string folder, int lock_fd);
+  absl::Status OpenFiles();
 
   std::string folder_;
   int lock_fd_;
