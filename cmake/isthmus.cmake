@@ -15,10 +15,12 @@ endif()
 set(CMAKE_CXX_FLAGS_RELEASE "-O2")
 set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g")
 
+# A precompiled header is cached only with these two liberties; the base directory lets another clone of the same sources hit.
 find_program(ISTHMUS_CCACHE ccache)
 if(ISTHMUS_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${ISTHMUS_CCACHE})
-  set(CMAKE_C_COMPILER_LAUNCHER ${ISTHMUS_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros
+                                  CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${ISTHMUS_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${CMAKE_CXX_COMPILER_LAUNCHER})
 endif()
 
 find_package(Threads REQUIRED)
@@ -27,10 +29,14 @@ find_package(PkgConfig REQUIRED)
 
 add_library(isthmus_flags INTERFACE)
 target_compile_options(isthmus_flags INTERFACE -Wall -Wextra -Werror)
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  target_compile_options(isthmus_flags INTERFACE -Wthread-safety)
+endif()
 target_include_directories(isthmus_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
 if(ISTHMUS_SANITIZE)
   list(JOIN ISTHMUS_SANITIZE "," sanitizers)
-  target_compile_options(isthmus_flags INTERFACE -fsanitize=${sanitizers} -fno-omit-frame-pointer -g)
+  target_compile_options(isthmus_flags INTERFACE -fsanitize=${sanitizers} -fno-sanitize-recover=all
+                         -fno-omit-frame-pointer -g)
   target_link_options(isthmus_flags INTERFACE -fsanitize=${sanitizers})
 endif()
 if(ISTHMUS_FUZZ)
@@ -70,6 +76,8 @@ function(isthmus_binary name)
   isthmus_resolve(deps ${arg_DEPS})
   add_executable(${name} ${arg_SRCS})
   target_link_libraries(${name} PRIVATE ${deps} isthmus_flags)
+  # A user finds every program at the top of the build folder: build/release/isthmus.
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 endfunction()
 
 # isthmus_test(NAME SRCS file... DEPS room-or-target... [LABELS label...] [TIMEOUT s]): one GoogleTest program, one ctest entry.
@@ -106,3 +114,5 @@ endfunction()
 if(ISTHMUS_TESTS)
   enable_testing()
 endif()
+
+include(version)
