@@ -9,10 +9,6 @@
 namespace isthmus {
 namespace {
 
-// While a stage waits it looks up this often for a peer that asks for a key frame; such requests
-// are rare (a lost decoder state).
-constexpr int64_t kLookUpUs = 200'000;
-
 // Adds the time of its scope to `*total_s`.
 class Stopwatch {
  public:
@@ -178,38 +174,32 @@ absl::Status StageRunner::SendOn(uint32_t edge, const MicroBatch& mb, Tensor ten
 
 absl::StatusOr<Frame> StageRunner::Take(FrameKind kind, uint32_t edge, uint32_t micro_batch) {
   Stopwatch watch(&times_.wait_s);
+  const Inbox::Slot slot{kind, static_cast<uint16_t>(edge), micro_batch};
   for (;;) {
-    absl::StatusOr<Frame> frame = inbox_->Take(kind, edge, micro_batch, NowUs() + kLookUpUs);
-    if (frame.ok()) {
-      if (frame->header.step == pass_.step) return frame;
-      return InvalidArgument("frame: expected step ", pass_.step, ", got ", frame->header.step,
-                             " (", Name(kind), ", edge ", edge, ")");
+    ISTHMUS_ASSIGN_OR_RETURN(Received received, inbox_->TakeAnyOf({slot}, true, Inbox::kForever));
+    const FrameHeader& header = received.frame.header;
+    if (header.kind == FrameKind::kKeyFrameRequest) {
+      ISTHMUS_RETURN_IF_ERROR(AnswerKeyFrameRequest(header));
+    } else if (header.kind == FrameKind::kControl) {
+      ISTHMUS_CHECK(on_control_ != nullptr);
+      ISTHMUS_RETURN_IF_ERROR(on_control_(std::move(received)));
+    } else if (header.step != pass_.step) {
+      return InvalidArgument("frame: expected step ", pass_.step, ", got ", header.step, " (",
+                             Name(kind), ", edge ", edge, ")");
+    } else {
+      return std::move(received.frame);
     }
-    if (frame.status().code() != absl::StatusCode::kDeadlineExceeded) return frame;
-    ISTHMUS_RETURN_IF_ERROR(AnswerKeyFrameRequests());
   }
 }
 
-void StageRunner::RequestKeyFrame(const FrameHeader& header) {
-  MutexLock lock(&mutex_);
-  if (key_frame_requests_.size() < 65536) key_frame_requests_.push_back(header);
-}
-
-absl::Status StageRunner::AnswerKeyFrameRequests() {
-  std::vector<FrameHeader> requests;
-  {
-    MutexLock lock(&mutex_);
-    requests.swap(key_frame_requests_);
-  }
-  for (const FrameHeader& request : requests) {
-    const auto end = edges_.find(request.edge);
-    if (end == edges_.end() || request.step != pass_.step) continue;
-    const auto kept = end->second.kept.find(request.micro_batch);
-    if (kept == end->second.kept.end()) continue;
-    end->second.sender->encoder()->RequestKeyFrames();
-    ISTHMUS_RETURN_IF_ERROR(SendOn(request.edge, BatchOf(request.micro_batch), kept->second));
-  }
-  return absl::OkStatus();
+// What this step sent is kept while it runs; a request for anything else comes too late to matter.
+absl::Status StageRunner::AnswerKeyFrameRequest(const FrameHeader& request) {
+  const auto end = edges_.find(request.edge);
+  if (end == edges_.end() || request.step != pass_.step) return absl::OkStatus();
+  const auto kept = end->second.kept.find(request.micro_batch);
+  if (kept == end->second.kept.end()) return absl::OkStatus();
+  end->second.sender->encoder()->RequestKeyFrames();
+  return SendOn(request.edge, BatchOf(request.micro_batch), kept->second);
 }
 
 MicroBatch& StageRunner::BatchOf(uint32_t micro_batch) {

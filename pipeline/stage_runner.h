@@ -1,7 +1,7 @@
 // StageRunner: the corridor. Runs one party's part of a step: Take, Decode, Compute, Encode, Send.
 // Client and worker run the same code; where labels, embedding and head are is the Plan's business.
 //
-// Threads: the stage thread of one session; RequestKeyFrame comes from link threads.
+// Threads: the stage thread of one session.
 //
 // A frame that does not follow a decoder's state (kDataLoss) is asked for again as a key frame: the
 // sender keeps what it sent in this step where the codec has state, and answers while it waits for
@@ -10,13 +10,13 @@
 #define ISTHMUS_PIPELINE_STAGE_RUNNER_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "base/mutex.h"
 #include "engine/stage.h"
 #include "link/frame.h"
 #include "link/inbox.h"
@@ -72,6 +72,11 @@ class StageRunner {
                                                            Outlet* outlet,
                                                            const std::string& state_dir);
 
+  // Control frames that come while a pass waits go here, key frame requests apart; an error ends
+  // the pass with it.
+  using ControlHandler = std::function<absl::Status(Received)>;
+  void set_control_handler(ControlHandler handler) { on_control_ = std::move(handler); }
+
   // Runs the party's actions. `source` is null at workers. Where losses end up (the party with the
   // head, and the client) `losses` has one entry per micro-batch afterwards.
   absl::Status RunPass(const PassSpec& spec, BatchSource* source,
@@ -95,10 +100,6 @@ class StageRunner {
   absl::StatusOr<std::string> SaveCodecs(const std::string& directory, uint64_t step) const;
   absl::Status RestoreCodecs(const std::string& directory, uint64_t step, const std::string& hash);
   void RequestKeyFrames();  // both directions start again: the peers do the same
-
-  // A peer's decoder lost its state: edge, direction and micro-batch of the frame's header. Any
-  // thread.
-  void RequestKeyFrame(const FrameHeader& header);
 
   PassTimes TakeTimes();  // since the last call
   struct EdgeReport {
@@ -129,7 +130,7 @@ class StageRunner {
                                    MicroBatch* mb);
   absl::Status SendOn(uint32_t edge, const MicroBatch& mb, Tensor tensor);
   absl::StatusOr<Frame> Take(FrameKind kind, uint32_t edge, uint32_t micro_batch);
-  absl::Status AnswerKeyFrameRequests();
+  absl::Status AnswerKeyFrameRequest(const FrameHeader& request);
   absl::Status AddTargets(uint32_t micro_batch, MicroBatch* mb);
   absl::Status ReportLoss(uint32_t micro_batch, MicroBatchLoss loss);
   absl::Status CollectLosses();
@@ -146,15 +147,14 @@ class StageRunner {
   std::map<uint32_t, size_t> slot_of_stage_;
   std::map<uint32_t, EdgeEnd> edges_;
 
+  ControlHandler on_control_;
+
   PassSpec pass_;
   BatchSource* source_ = nullptr;
   std::map<uint32_t, MicroBatch> batches_;  // of this pass
   std::vector<MicroBatchLoss>* losses_ = nullptr;
   PassTimes times_;
   EdgeUse shared_use_;  // of the tied tensor's gradient: reported as one edge more
-
-  Mutex mutex_;
-  std::vector<FrameHeader> key_frame_requests_ ISTHMUS_GUARDED_BY(mutex_);
 };
 
 }  // namespace isthmus
