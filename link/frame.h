@@ -27,6 +27,8 @@ enum class FrameKind : uint8_t {
   kAck = 7,      // link's own: frees kept bytes
   kPing = 8,     // link's own
   kKeyFrameRequest = 9,  // a decoder lost its state
+  kGoodbye =
+      10,  // link\'s own: the last frame of a link; payload empty, or a LinkWelcome that says why
 };
 absl::string_view Name(FrameKind kind);
 
@@ -56,12 +58,20 @@ struct Frame {
 
 // Writes the 48 bytes; fills payload_bytes and payload_crc and a checksum of the header itself.
 void WriteFrameHeader(const Frame& frame, uint8_t out[FrameHeader::kBytes]);
+// The same for a header whose payload_bytes and payload_crc are known: a link computes the checksum
+// before it knows the sequence.
+void WriteFrameHeader(const FrameHeader& header, uint8_t out[FrameHeader::kBytes]);
 // Checks magic, version, header checksum and size before anything is allocated. kInvalidArgument,
 // or kUnimplemented naming both wire versions.
 absl::StatusOr<FrameHeader> ParseFrameHeader(absl::Span<const uint8_t> bytes,
                                              int64_t max_payload_bytes);
 
-// Bytes that one frame with this payload puts on the socket: frame header + 5-byte gRPC prefix + 9
+// A whole message, in the pieces it arrived in: header, size, checksum; the payload is copied once.
+// kInvalidArgument, or kUnimplemented naming both wire versions.
+absl::StatusOr<Frame> ParseFrame(absl::Span<const absl::Span<const uint8_t>> pieces,
+                                 int64_t max_payload_bytes);
+
+// Bytes that one frame puts on the socket beside its payload: frame header + 5-byte gRPC prefix + 9
 // bytes per 16 KiB HTTP/2 frame
 // (+ 22 bytes per 16 KiB TLS record). The one function behind every byte count of reports and
 // metrics.

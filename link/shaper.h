@@ -20,6 +20,7 @@ class Shaper {
   // Cut-through: a frame that came at the same rate is not delayed twice.
   int64_t Arrival(int64_t now_us, int64_t wire_bytes);
   bool shaped() const { return bytes_per_us_ > 0.0; }
+  int64_t delay_us() const { return delay_us_; }
 
  private:
   const double bytes_per_us_;
