@@ -16,7 +16,8 @@ enum class Activation : uint8_t { kSilu, kGeluTanh, kGeluErf, kRelu };
 enum class Positions : uint8_t { kRope, kLearned };
 enum class FeedForward : uint8_t { kGated, kPlain };  // gate/up/down, or fc/proj
 
-// Rope scaling of Llama 3 ("llama3") and the older linear one. dynamic and yarn are refused by name.
+// Rope scaling of Llama 3 ("llama3") and the older linear one. dynamic and yarn are refused by
+// name.
 struct RopeScaling {
   enum class Kind : uint8_t { kNone, kLinear, kLlama3 };
   Kind kind = Kind::kNone;
@@ -26,10 +27,11 @@ struct RopeScaling {
   int64_t original_max_position = 8192;
 };
 
-// One decoder-only transformer. Filled from config.json by the architecture's row (model/architectures.def).
+// One decoder-only transformer. Filled from config.json by the architecture's row
+// (model/architectures.def).
 struct ModelConfig {
   std::string architecture;  // the row's name: "llama", "mistral", "qwen2", "gpt2"
-  std::string text;          // config.json as it is on disk (travels to workers, goes into merged models)
+  std::string text;  // config.json as it is on disk (travels to workers, goes into merged models)
 
   int64_t num_layers = 0;
   int64_t hidden_size = 0;
@@ -47,11 +49,12 @@ struct ModelConfig {
   Positions positions = Positions::kRope;
   double rope_theta = 10000.0;
   RopeScaling rope_scaling;
-  int64_t sliding_window = 0;  // 0: full causal attention (Mistral: positions attended, the own one included)
+  int64_t sliding_window =
+      0;  // 0: full causal attention (Mistral: positions attended, the own one included)
   bool qkv_bias = false;
-  bool out_bias = false;       // o_proj
+  bool out_bias = false;  // o_proj
   bool mlp_bias = false;
-  bool fused_qkv = false;      // GPT-2's c_attn
+  bool fused_qkv = false;          // GPT-2's c_attn
   bool transposed_linear = false;  // GPT-2's Conv1D: weights are stored [in, out]
   bool tied_embeddings = false;
   double initializer_range = 0.02;
@@ -60,11 +63,18 @@ struct ModelConfig {
   int64_t bos_id = -1;
 };
 
-// Parses config.json text. kInvalidArgument names the key; an architecture without a row is refused with the list of rows.
+// Parses config.json text. kInvalidArgument names the key; an architecture without a row is refused
+// with the list of rows.
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json);
 
-// The linear maps of one block that an adapter may target, in the model's tensor order: names as Hugging Face spells them
-// ("self_attn.q_proj" …, "attn.c_attn" …), with their sizes. `weight` is the full tensor name for layer `i`.
+// Adds the end-of-text ids of generation_config.json. kInvalidArgument when it is not JSON of that
+// form.
+absl::Status AddGenerationConfig(absl::string_view generation_config_json, ModelConfig* config);
+
+// The linear maps of one block that an adapter may target, in the model's tensor order: names as
+// Hugging Face spells them
+// ("self_attn.q_proj" …, "attn.c_attn" …), with their sizes. `weight` is the full tensor name for
+// layer `i`.
 struct LinearName {
   std::string module;  // the path below the block: "self_attn.q_proj"
   std::string leaf;    // the name an adapter targets: "q_proj"
@@ -73,10 +83,12 @@ struct LinearName {
   bool bias = false;
 };
 std::vector<LinearName> BlockLinears(const ModelConfig& config);
-std::string BlockPrefix(const ModelConfig& config, int64_t layer);  // "model.layers.3." or "transformer.h.3."
+std::string BlockPrefix(const ModelConfig& config,
+                        int64_t layer);  // "model.layers.3." or "transformer.h.3."
 
-// Every tensor of the model with its stored shape, in the model's order: embeddings, blocks from 0, final norm, head (absent when
-// tied). `layer` is -1 for embeddings, the block's number, or num_layers for final norm and head.
+// Every tensor of the model with its stored shape, in the model's order: embeddings, blocks from 0,
+// final norm, head (absent when tied). `layer` is -1 for embeddings, the block's number, or
+// num_layers for final norm and head.
 struct TensorInfo {
   std::string name;
   std::vector<int64_t> shape;
