@@ -119,4 +119,25 @@ absl::Status FailureStatus(const v1::Failure& failure, absl::string_view peer) {
                       absl::StrCat(peer, ": ", failure.message()));
 }
 
+v1::EdgeUse EdgeUseToProto(const StageRunner::EdgeReport& report) {
+  v1::EdgeUse p;
+  p.set_edge(report.edge);
+  p.set_direction(static_cast<uint32_t>(report.direction));
+  p.set_evaluation(report.evaluation);
+  p.set_elements(report.use.elements);
+  p.set_frames(report.use.frames);
+  p.set_payload_bytes(report.use.payload_bytes);
+  p.set_side_bytes(report.use.side_bytes);
+  p.set_header_bytes(report.use.header_bytes);
+  p.set_key_frames(report.use.key_frames);
+  return p;
+}
+
+StageRunner::EdgeReport EdgeUseFromProto(const v1::EdgeUse& p) {
+  const Direction direction = p.direction() == 0 ? Direction::kForward : Direction::kBackward;
+  const EdgeUse use{p.elements(),   p.frames(),       p.payload_bytes(),
+                    p.side_bytes(), p.header_bytes(), p.key_frames()};
+  return {p.edge(), direction, p.evaluation(), use};
+}
+
 }  // namespace isthmus

@@ -56,6 +56,10 @@ absl::StatusOr<v1::Packet> ParsePacket(const Frame& frame);
 // A Failure packet as the status it carries, with the peer's name in front.
 absl::Status FailureStatus(const v1::Failure& failure, absl::string_view peer);
 
+// An edge's use as it travels in StepDone and EvalDone.
+v1::EdgeUse EdgeUseToProto(const StageRunner::EdgeReport& report);
+StageRunner::EdgeReport EdgeUseFromProto(const v1::EdgeUse& proto);
+
 }  // namespace isthmus
 
 #endif  // ISTHMUS_PIPELINE_PEER_LINKS_H_

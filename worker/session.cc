@@ -1,0 +1,331 @@
+#include "worker/session.h"
+
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "base/status.h"
+#include "model/config.h"
+#include "pipeline/state_transfer.h"
+
+namespace isthmus {
+namespace {
+
+// Evaluation numbers its micro-batches from 0 to the number of windows.
+constexpr uint32_t kMaxMicroBatches = 1u << 24;
+
+Inbox::Bounds BoundsOf(const v1::Plan& plan) {
+  Inbox::Bounds bounds;
+  bounds.edges = static_cast<uint32_t>(plan.edges_size());
+  bounds.micro_batches = kMaxMicroBatches;
+  return bounds;
+}
+
+}  // namespace
+
+Session::Session(v1::Plan plan, uint32_t party, std::string token, SessionOptions options,
+                 Ended ended)
+    : plan_(std::move(plan)),
+      party_(party),
+      token_(std::move(token)),
+      options_(std::move(options)),
+      ended_(std::move(ended)),
+      inbox_(BoundsOf(plan_)),
+      links_(&inbox_),
+      metrics_("worker", plan_.job_id(), StagesOfParty(plan_, party).front()),
+      incoming_(std::make_unique<TensorAssembly>(int64_t{1} << 40)) {}
+
+Session::~Session() {
+  Stop(absl::CancelledError("the worker stops"));
+  thread_.Join();
+}
+
+void Session::Start() {
+  thread_ = Thread("stage", [this] {
+    const absl::Status status = Run();
+    if (!status.ok()) TellFailure(status);
+    links_.CloseAll(status.ok() ? 2'000'000 : 500'000);
+    runner_.reset();
+    group_.reset();
+    weights_.reset();
+    ReturnFreeMemory();
+    over_ = true;
+    ended_(plan_.job_id(), status);
+  });
+}
+
+absl::Status Session::AddLink(uint32_t from_party, std::unique_ptr<Link> link) {
+  return links_.Add(from_party, std::move(link));
+}
+
+void Session::Stop(absl::Status reason) { inbox_.Fail(std::move(reason)); }
+
+void Session::TellFailure(const absl::Status& status) {
+  LogWarning("worker", "job ", plan_.job_id(), " ended: ", status.message());
+  v1::Packet packet;
+  packet.mutable_failure()->set_code(static_cast<int>(status.code()));
+  packet.mutable_failure()->set_message(std::string(status.message()));
+  Tell(packet).IgnoreError();  // when the client is gone there is nobody to tell
+}
+
+absl::Status Session::Run() {
+  ISTHMUS_RETURN_IF_ERROR(links_.Await(kClientParty, NowUs() + options_.link_wait_us));
+  ISTHMUS_RETURN_IF_ERROR(DialNextWorkers());
+  ISTHMUS_RETURN_IF_ERROR(LoadStages());
+  for (const uint32_t peer : PeersOnEdges(plan_, party_))
+    ISTHMUS_RETURN_IF_ERROR(links_.Await(peer, NowUs() + options_.link_wait_us));
+  v1::Packet ready;
+  ready.mutable_ready()->set_parameter_bytes(group_->parameter_bytes());
+  ready.mutable_ready()->set_trained_bytes(group_->trained_bytes());
+  ISTHMUS_RETURN_IF_ERROR(Tell(ready));
+  return Obey();
+}
+
+// Of two workers the one with the earlier stage dials.
+absl::Status Session::DialNextWorkers() {
+  for (const uint32_t stage : StagesOfParty(plan_, party_)) {
+    if (stage + 1 >= static_cast<uint32_t>(plan_.stages_size())) continue;
+    const uint32_t peer = plan_.stages(static_cast<int>(stage) + 1).party();
+    if (peer == kClientParty) continue;
+    const LinkIdentity identity{plan_.job_id(), token_, plan_.generation(), party_, peer};
+    const std::string& address = plan_.parties(static_cast<int>(peer)).address();
+    ISTHMUS_ASSIGN_OR_RETURN(std::unique_ptr<Link> link,
+                             DialLink(address, identity, options_.grpc));
+    ISTHMUS_RETURN_IF_ERROR(links_.Add(peer, std::move(link)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Session::LoadStages() {
+  ISTHMUS_ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(plan_.model().config_json()));
+  ISTHMUS_ASSIGN_OR_RETURN(
+      weights_, OpenWeights(plan_.model(), config, options_.weights,
+                            [this](const std::string& name) { return FetchTensor(name); }));
+  TrainSpec train = TrainSpecFromProto(plan_.train());
+  train.threads = options_.threads;
+  train.device = options_.device;
+  const bool shared = plan_.shared_embedding() && LossParty(plan_) == party_;
+  ISTHMUS_ASSIGN_OR_RETURN(group_,
+                           options_.engine->MakeStages(config, train, RangesOfParty(plan_, party_),
+                                                       weights_.get(), shared));
+  ISTHMUS_ASSIGN_OR_RETURN(runner_, StageRunner::Make(plan_, party_, group_.get(), &inbox_, &links_,
+                                                      options_.state_dir));
+  runner_->set_control_handler([this](Received received) -> absl::Status {
+    ISTHMUS_ASSIGN_OR_RETURN(v1::Packet packet, ParsePacket(received.frame));
+    if (packet.has_failure()) return FailureStatus(packet.failure(), "client");
+    if (deferred_.size() > 1024)
+      return ResourceExhausted("control: expected at most 1024 messages during a pass");
+    deferred_.push_back(std::move(packet));
+    return absl::OkStatus();
+  });
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::Packet> Session::NextPacket() {
+  if (!deferred_.empty()) {
+    v1::Packet packet = std::move(deferred_.front());
+    deferred_.erase(deferred_.begin());
+    return packet;
+  }
+  for (;;) {
+    ISTHMUS_ASSIGN_OR_RETURN(const Frame frame, inbox_.TakeControl(Inbox::kForever));
+    // A key frame asked for after its step was done: too late to matter.
+    if (frame.header.kind == FrameKind::kControl) return ParsePacket(frame);
+  }
+}
+
+absl::StatusOr<Tensor> Session::FetchTensor(const std::string& name) {
+  v1::Packet request;
+  request.mutable_tensor_request()->set_name(name);
+  ISTHMUS_RETURN_IF_ERROR(Tell(request));
+  TensorAssembly assembly(int64_t{1} << 40);
+  do {
+    ISTHMUS_ASSIGN_OR_RETURN(const v1::Packet packet, NextPacket());
+    if (packet.has_failure()) return FailureStatus(packet.failure(), "client");
+    if (!packet.has_tensor_chunk())
+      return InvalidArgument("weights: expected ", name, ", got another message");
+    ISTHMUS_RETURN_IF_ERROR(assembly.Add(packet.tensor_chunk()));
+  } while (!assembly.complete());
+  std::vector<NamedTensor> tensors = assembly.Take();
+  if (tensors.size() != 1 || tensors[0].name != name)
+    return InvalidArgument("weights: expected ", name, ", got another tensor");
+  return std::move(tensors[0].tensor);
+}
+
+absl::Status Session::Obey() {
+  for (bool end = false; !end;) {
+    ISTHMUS_ASSIGN_OR_RETURN(const v1::Packet packet, NextPacket());
+    ISTHMUS_RETURN_IF_ERROR(Do(packet, &end));
+    metrics_.CountLinks(links_.TotalStats());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Session::Do(const v1::Packet& packet, bool* end) {
+  switch (packet.packet_case()) {
+    case v1::Packet::kStepBegin:
+      return RunStep(packet.step_begin());
+    case v1::Packet::kEvalBegin:
+      return RunEval(packet.eval_begin());
+    case v1::Packet::kGenerateExtend:
+      return RunExtend(packet.generate_extend());
+    case v1::Packet::kGatherState:
+      return SendState(packet.gather_state().optimizer());
+    case v1::Packet::kTensorChunk:
+      return incoming_->Add(packet.tensor_chunk());
+    case v1::Packet::kStateSet:
+      return SetState();
+    case v1::Packet::kSaveCodecs:
+      return SaveCodecs(packet.save_codecs());
+    case v1::Packet::kRestoreCodecs:
+      return RestoreCodecs(packet.restore_codecs());
+    case v1::Packet::kEndJob:
+      *end = true;
+      return absl::OkStatus();
+    case v1::Packet::kFailure:
+      return FailureStatus(packet.failure(), "client");
+    default:
+      return InvalidArgument("control: expected a command, got message ", packet.packet_case());
+  }
+}
+
+absl::Status Session::RunStep(const v1::StepBegin& begin) {
+  const int64_t start_us = NowUs();
+  if (begin.micro_batches() == 0 ||
+      begin.micro_batches() > static_cast<uint32_t>(plan_.micro_batches()))
+    return InvalidArgument("step: expected 1 to ", plan_.micro_batches(), " micro-batches, got ",
+                           begin.micro_batches());
+  ISTHMUS_RETURN_IF_ERROR(
+      runner_->RunPass({begin.step(), begin.micro_batches(), EdgeMode::kTrain, begin.loss_scale()},
+                       nullptr, nullptr));
+  if (plan_.shared_embedding() && LossParty(plan_) == party_)
+    ISTHMUS_RETURN_IF_ERROR(runner_->ExchangeSharedGradient(begin.step()));
+  double gradient_scale = 1.0;
+  if (begin.norms()) {
+    ISTHMUS_ASSIGN_OR_RETURN(const auto squares, group_->GradientSquares());
+    v1::Packet norms;
+    norms.mutable_step_norms()->set_step(begin.step());
+    for (const auto& square : squares) {
+      v1::NamedSquare* row = norms.mutable_step_norms()->add_squares();
+      row->set_name(square.name);
+      row->set_sum_of_squares(square.sum_of_squares);
+    }
+    ISTHMUS_RETURN_IF_ERROR(Tell(norms));
+    ISTHMUS_ASSIGN_OR_RETURN(const v1::Packet commit, NextPacket());
+    if (commit.has_failure()) return FailureStatus(commit.failure(), "client");
+    if (!commit.has_step_commit() || commit.step_commit().step() != begin.step())
+      return InvalidArgument("step ", begin.step(), ": expected its commit, got another message");
+    gradient_scale = commit.step_commit().gradient_scale();
+  }
+  ISTHMUS_RETURN_IF_ERROR(Update(begin, gradient_scale));
+  metrics_.CountStep(static_cast<double>(NowUs() - start_us) * 1e-6, codec_state_bytes_);
+  return absl::OkStatus();
+}
+
+absl::Status Session::Update(const v1::StepBegin& begin, double gradient_scale) {
+  ISTHMUS_RETURN_IF_ERROR(group_->Step(begin.lr(), gradient_scale));
+  ISTHMUS_RETURN_IF_ERROR(runner_->CommitCodecs(begin.step()));
+  codec_state_bytes_ = runner_->codec_state_bytes();
+  const PassTimes times = runner_->TakeTimes();
+  const auto reports = runner_->TakeUse();
+  metrics_.CountTimes(times);
+  metrics_.CountEdges(reports);
+  const LinkStats links = links_.TotalStats();
+  v1::Packet packet;
+  v1::StepDone* done = packet.mutable_step_done();
+  done->set_step(begin.step());
+  done->set_compute_s(times.compute_s);
+  done->set_encode_s(times.encode_s);
+  done->set_decode_s(times.decode_s);
+  done->set_wait_s(times.wait_s);
+  done->set_peak_rss_bytes(PeakResidentBytes());
+  done->set_store_bytes(codec_state_bytes_);
+  done->set_resends(links.resent_frames);
+  done->set_resend_bytes(links.resent_bytes);
+  for (const auto& report : reports) *done->add_edges() = EdgeUseToProto(report);
+  return Tell(packet);
+}
+
+absl::Status Session::RunEval(const v1::EvalBegin& begin) {
+  if (begin.micro_batches() == 0 || begin.micro_batches() > kMaxMicroBatches)
+    return InvalidArgument("evaluation: expected 1 to ", kMaxMicroBatches, " micro-batches, got ",
+                           begin.micro_batches());
+  const EdgeMode mode = begin.uncompressed() ? EdgeMode::kUncompressed : EdgeMode::kEval;
+  ISTHMUS_RETURN_IF_ERROR(
+      runner_->RunPass({begin.step(), begin.micro_batches(), mode, 1.0}, nullptr, nullptr));
+  runner_->TakeTimes();  // evaluation is not training time
+  const auto reports = runner_->TakeUse();
+  metrics_.CountEdges(reports);
+  v1::Packet packet;
+  v1::EvalDone* done = packet.mutable_eval_done();
+  for (const auto& report : reports) *done->add_edges() = EdgeUseToProto(report);
+  return Tell(packet);
+}
+
+absl::Status Session::RunExtend(const v1::GenerateExtend& extend) {
+  if (extend.reset()) runner_->ResetCache();
+  ISTHMUS_RETURN_IF_ERROR(runner_->Extend(extend.index(), {}).status());
+  metrics_.CountEdges(runner_->TakeUse());
+  return absl::OkStatus();
+}
+
+absl::Status Session::SendState(bool optimizer) {
+  ISTHMUS_ASSIGN_OR_RETURN(std::vector<NamedTensor> state, group_->Trained());
+  if (optimizer) {
+    ISTHMUS_ASSIGN_OR_RETURN(std::vector<NamedTensor> more, group_->OptimizerState());
+    state = JoinState(std::move(state), std::move(more));
+  }
+  ISTHMUS_RETURN_IF_ERROR(SendTensors(&links_, kClientParty, state));
+  v1::Packet end;
+  end.mutable_state_end();
+  return Tell(end);
+}
+
+absl::Status Session::SetState() {
+  v1::Packet answer;
+  answer.mutable_state_set();
+  if (!incoming_->complete())
+    return InvalidArgument("state: expected whole tensors, got a part of one");
+  std::vector<NamedTensor> trained, optimizer;
+  SplitState(incoming_->Take(), &trained, &optimizer);
+  absl::Status status = group_->SetTrained(trained);
+  if (status.ok() && !optimizer.empty()) status = group_->SetOptimizerState(optimizer);
+  if (!status.ok()) answer.mutable_state_set()->set_error(std::string(status.message()));
+  return Tell(answer);
+}
+
+std::string Session::CodecDirectory(const std::string& directory) const {
+  return directory.empty() ? absl::StrCat(options_.state_dir, "/codecs/", plan_.job_id())
+                           : directory;
+}
+
+absl::Status Session::SaveCodecs(const v1::SaveCodecs& save) {
+  v1::Packet answer;
+  // Only an embedded cluster's client may say where on this machine something is written.
+  const std::string directory = CodecDirectory(plan_.embedded() ? save.directory() : "");
+  const absl::StatusOr<std::string> hash = runner_->SaveCodecs(directory, save.step());
+  if (hash.ok()) {
+    answer.mutable_codecs_saved()->set_hash(*hash);
+  } else {
+    answer.mutable_codecs_saved()->set_error(std::string(hash.status().message()));
+  }
+  return Tell(answer);
+}
+
+absl::Status Session::RestoreCodecs(const v1::RestoreCodecs& restore) {
+  v1::Packet answer;
+  absl::Status status = absl::OkStatus();
+  if (restore.hash().empty()) {
+    runner_->RequestKeyFrames();
+  } else {
+    status = runner_->RestoreCodecs(CodecDirectory(plan_.embedded() ? restore.directory() : ""),
+                                    restore.step(), restore.hash());
+  }
+  answer.mutable_codecs_restored()->set_ok(status.ok());
+  answer.mutable_codecs_restored()->set_reason(std::string(status.message()));
+  return Tell(answer);
+}
+
+}  // namespace isthmus

@@ -1,0 +1,98 @@
+// Session: one job at one worker. Gets its layers, then does what the client says until the client
+// ends it or a link fails for good.
+//
+// Threads: the stage thread is the session's own; AddLink and Stop come from link and control
+// threads.
+#ifndef ISTHMUS_WORKER_SESSION_H_
+#define ISTHMUS_WORKER_SESSION_H_
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "base/thread.h"
+#include "engine/stage.h"
+#include "isthmus/v1/packet.pb.h"
+#include "isthmus/v1/plan.pb.h"
+#include "link/grpc_link.h"
+#include "link/inbox.h"
+#include "pipeline/peer_links.h"
+#include "pipeline/run_metrics.h"
+#include "pipeline/stage_runner.h"
+#include "worker/weights.h"
+
+namespace isthmus {
+
+struct SessionOptions {
+  Engine* engine = nullptr;
+  WeightPlaces weights;
+  std::string state_dir;  // codec state between runs; stores that are memory-mapped
+  int64_t threads = 0;
+  std::string device = "cpu";
+  GrpcOptions grpc;  // for the links this worker dials
+  int64_t link_wait_us = 30'000'000;
+};
+
+class Session {
+ public:
+  using Ended = std::function<void(const std::string& job_id,
+                                   const absl::Status& status)>;  // on the stage thread, last
+
+  // The plan was checked (CheckPlan).
+  Session(v1::Plan plan, uint32_t party, std::string token, SessionOptions options, Ended ended);
+  ~Session();  // stops it
+
+  void Start();
+  absl::Status AddLink(uint32_t from_party, std::unique_ptr<Link> link);
+  void Stop(absl::Status reason);  // not OK; idempotent
+
+  const v1::Plan& plan() const { return plan_; }
+  const std::string& token() const { return token_; }
+  uint32_t party() const { return party_; }
+  int64_t codec_state_bytes() const { return codec_state_bytes_; }
+  bool over() const { return over_; }
+
+ private:
+  absl::Status Run();
+  absl::Status DialNextWorkers();
+  absl::Status LoadStages();
+  absl::Status Obey();
+  absl::Status Do(const v1::Packet& packet, bool* end);
+  absl::Status RunStep(const v1::StepBegin& begin);
+  absl::Status Update(const v1::StepBegin& begin, double gradient_scale);
+  absl::Status RunEval(const v1::EvalBegin& begin);
+  absl::Status RunExtend(const v1::GenerateExtend& extend);
+  absl::Status SendState(bool optimizer);
+  absl::Status SetState();
+  absl::Status SaveCodecs(const v1::SaveCodecs& save);
+  absl::Status RestoreCodecs(const v1::RestoreCodecs& restore);
+  absl::StatusOr<v1::Packet> NextPacket();
+  absl::StatusOr<Tensor> FetchTensor(const std::string& name);
+  absl::Status Tell(const v1::Packet& packet) { return links_.SendPacket(kClientParty, packet); }
+  void TellFailure(const absl::Status& status);
+  std::string CodecDirectory(const std::string& directory) const;
+
+  const v1::Plan plan_;
+  const uint32_t party_;
+  const std::string token_;
+  const SessionOptions options_;
+  const Ended ended_;
+  Inbox inbox_;
+  PeerLinks links_;
+  RunMetrics metrics_;
+
+  std::unique_ptr<WeightSource> weights_;
+  std::unique_ptr<StageGroup> group_;
+  std::unique_ptr<StageRunner> runner_;
+  std::vector<v1::Packet> deferred_;  // control that came while a pass waited for a frame
+  std::unique_ptr<class TensorAssembly> incoming_;
+  std::atomic<int64_t> codec_state_bytes_{0};
+  std::atomic<bool> over_{false};
+  Thread thread_;  // last: ends before the rest goes
+};
+
+}  // namespace isthmus
+
+#endif  // ISTHMUS_WORKER_SESSION_H_
