@@ -1,0 +1,1 @@
+isthmus_fuzz(job_fuzz SRCS job_fuzz.cc DEPS job)
