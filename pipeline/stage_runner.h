@@ -95,10 +95,11 @@ class StageRunner {
   absl::StatusOr<Tensor> Extend(uint32_t index, absl::Span<const int32_t> ids);
   void ResetCache();
 
-  // Codec state of this party in one file under `directory`; the hash goes in the manifest. Restore
-  // of a missing or different file is kNotFound / kDataLoss and leaves everything as new.
-  absl::StatusOr<std::string> SaveCodecs(const std::string& directory, uint64_t step) const;
-  absl::Status RestoreCodecs(const std::string& directory, uint64_t step, const std::string& hash);
+  // Codec state of this party in one file under `directory`, named by the hash that goes in the
+  // manifest. Restore of a missing or different file is kNotFound / kDataLoss and leaves everything
+  // as new.
+  absl::StatusOr<std::string> SaveCodecs(const std::string& directory) const;
+  absl::Status RestoreCodecs(const std::string& directory, const std::string& hash);
   void RequestKeyFrames();  // both directions start again: the peers do the same
 
   PassTimes TakeTimes();  // since the last call

@@ -16,8 +16,10 @@ namespace {
 
 constexpr uint32_t kCodecFileMagic = 0x43485449;  // "ITHC"
 
-std::string CodecFile(const std::string& directory, uint32_t party, uint64_t step) {
-  return absl::StrFormat("%s/codecs-party-%u-step-%06d.bin", directory, party, step);
+// Named by its content: a later job finds it by the hash in a checkpoint's manifest, whatever the
+// job is called.
+std::string CodecFile(const std::string& directory, const std::string& hash) {
+  return absl::StrCat(directory, "/codecs-", hash, ".bin");
 }
 
 std::string HashText(absl::Span<const uint8_t> bytes) {
@@ -58,8 +60,7 @@ int64_t StageRunner::codec_state_bytes() const {
 
 // magic, then per edge in ascending order: edge, encoder snapshot, decoder snapshot, each with a
 // u64 length.
-absl::StatusOr<std::string> StageRunner::SaveCodecs(const std::string& directory,
-                                                    uint64_t step) const {
+absl::StatusOr<std::string> StageRunner::SaveCodecs(const std::string& directory) const {
   Bytes file;
   ByteWriter writer(&file);
   writer.Put(kCodecFileMagic);
@@ -75,14 +76,13 @@ absl::StatusOr<std::string> StageRunner::SaveCodecs(const std::string& directory
   }
   ISTHMUS_RETURN_IF_ERROR(MakeDirectories(directory));
   ISTHMUS_RETURN_IF_ERROR(
-      WriteFileAtomic(CodecFile(directory, party_, step),
+      WriteFileAtomic(CodecFile(directory, HashText(file)),
                       {reinterpret_cast<const char*>(file.data()), file.size()}));
   return HashText(file);
 }
 
-absl::Status StageRunner::RestoreCodecs(const std::string& directory, uint64_t step,
-                                        const std::string& hash) {
-  const std::string path = CodecFile(directory, party_, step);
+absl::Status StageRunner::RestoreCodecs(const std::string& directory, const std::string& hash) {
+  const std::string path = CodecFile(directory, hash);
   ISTHMUS_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, int64_t{1} << 40));
   const auto bytes =
       absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(text.data()), text.size());

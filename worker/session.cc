@@ -1,5 +1,7 @@
 #include "worker/session.h"
 
+#include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -297,21 +299,33 @@ absl::Status Session::SetState() {
 }
 
 std::string Session::CodecDirectory(const std::string& directory) const {
-  return directory.empty() ? absl::StrCat(options_.state_dir, "/codecs/", plan_.job_id())
-                           : directory;
+  return directory.empty() ? absl::StrCat(options_.state_dir, "/codecs") : directory;
 }
 
 absl::Status Session::SaveCodecs(const v1::SaveCodecs& save) {
   v1::Packet answer;
   // Only an embedded cluster's client may say where on this machine something is written.
   const std::string directory = CodecDirectory(plan_.embedded() ? save.directory() : "");
-  const absl::StatusOr<std::string> hash = runner_->SaveCodecs(directory, save.step());
+  const absl::StatusOr<std::string> hash = runner_->SaveCodecs(directory);
   if (hash.ok()) {
     answer.mutable_codecs_saved()->set_hash(*hash);
+    if (!plan_.embedded()) KeepNewestCodecs(directory, *hash);
   } else {
     answer.mutable_codecs_saved()->set_error(std::string(hash.status().message()));
   }
   return Tell(answer);
+}
+
+// The client keeps a few checkpoints; so does this worker of its share of them.
+void Session::KeepNewestCodecs(const std::string& directory, const std::string& hash) {
+  constexpr size_t kKept = 8;
+  saved_codecs_.push_back(absl::StrCat(directory, "/codecs-", hash, ".bin"));
+  if (saved_codecs_.size() <= kKept) return;
+  const std::string oldest = saved_codecs_.front();
+  saved_codecs_.erase(saved_codecs_.begin());
+  std::error_code error;  // a file that is gone already is fine
+  if (std::find(saved_codecs_.begin(), saved_codecs_.end(), oldest) == saved_codecs_.end())
+    std::filesystem::remove(oldest, error);
 }
 
 absl::Status Session::RestoreCodecs(const v1::RestoreCodecs& restore) {

@@ -67,6 +67,7 @@ class Session {
   absl::Status SendState(bool optimizer);
   absl::Status SetState();
   absl::Status SaveCodecs(const v1::SaveCodecs& save);
+  void KeepNewestCodecs(const std::string& directory, const std::string& hash);
   absl::Status RestoreCodecs(const v1::RestoreCodecs& restore);
   absl::StatusOr<v1::Packet> NextPacket();
   absl::StatusOr<Tensor> FetchTensor(const std::string& name);
@@ -88,6 +89,7 @@ class Session {
   std::unique_ptr<StageRunner> runner_;
   std::vector<v1::Packet> deferred_;  // control that came while a pass waited for a frame
   std::unique_ptr<class TensorAssembly> incoming_;
+  std::vector<std::string> saved_codecs_;  // files, oldest first
   std::atomic<int64_t> codec_state_bytes_{0};
   std::atomic<bool> over_{false};
   Thread thread_;  // last: ends before the rest goes
