@@ -22,20 +22,39 @@ struct LoraSpec {
 
 struct Adapter {
   LoraSpec lora;
-  std::string base_model;              // base_model_name_or_path
-  std::vector<NamedTensor> tensors;    // PEFT names: "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"; A [r, in], B [out, r]
+  std::string base_model;  // base_model_name_or_path
+  // In model order, A before B; A is [r, in], B [out, r], F32 after ReadAdapter. PEFT names:
+  // "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight".
+  std::vector<NamedTensor> tensors;
 };
 
-// Full PEFT name of the A or B matrix of a linear of layer `layer`.
-std::string LoraTensorName(const ModelConfig& config, int64_t layer, const std::string& module, char which /* 'A' or 'B' */);
+// The linears of a block that carry LoRA matrices, in the model's order. A target names a leaf
+// ("c_proj": every linear called so) or more of the path ("attn.c_proj"), as in PEFT. No targets:
+// DefaultLoraTargets. kInvalidArgument for a target that no linear has.
+absl::StatusOr<std::vector<LinearName>> LoraLinears(const ModelConfig& config,
+                                                    const LoraSpec& lora);
 
-// Reads a PEFT directory; checks names and shapes against the model. modules_to_save, DoRA, rank patterns are refused by name.
+// The tensors of an adapter with their shapes, in model order, A before B.
+absl::StatusOr<std::vector<TensorInfo>> AdapterTensors(const ModelConfig& config,
+                                                       const LoraSpec& lora);
+
+// Full PEFT name of the A or B matrix of a linear of layer `layer`.
+std::string LoraTensorName(const ModelConfig& config, int64_t layer, const std::string& module,
+                           char which /* 'A' or 'B' */);
+
+// Reads a PEFT directory; checks names and shapes against the model: kInvalidArgument or kNotFound.
+// What would change the result and is not supported (modules_to_save, DoRA, rank patterns, …) is
+// refused by name; target_modules may be a list or "all-linear".
 absl::StatusOr<Adapter> ReadAdapter(const std::string& directory, const ModelConfig& config);
 // Writes one that Hugging Face PEFT loads. Tensors in model order.
-absl::Status WriteAdapter(const std::string& directory, const ModelConfig& config, const Adapter& adapter);
+absl::Status WriteAdapter(const std::string& directory, const ModelConfig& config,
+                          const Adapter& adapter);
 
-// Base + adapter as a plain Hugging Face directory (tokenizer and generation files are copied).
-absl::Status MergeAdapter(const std::string& model_directory, const std::string& adapter_directory, const std::string& out_directory);
+// Base + adapter as a plain Hugging Face directory: W + scale * B A in fp32, rounded to the base's
+// stored dtype; tokenizer, generation and config files are copied. `out_directory` must be new or
+// empty; it appears whole or not at all. One tensor at a time is in memory.
+absl::Status MergeAdapter(const std::string& model_directory, const std::string& adapter_directory,
+                          const std::string& out_directory);
 
 }  // namespace isthmus
 
