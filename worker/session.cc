@@ -25,6 +25,11 @@ Inbox::Bounds BoundsOf(const v1::Plan& plan) {
   return bounds;
 }
 
+void AddSquare(const StageGroup::NamedSquare& square, v1::NamedSquare* row) {
+  row->set_name(square.name);
+  row->set_sum_of_squares(square.sum_of_squares);
+}
+
 }  // namespace
 
 Session::Session(v1::Plan plan, uint32_t party, std::string token, SessionOptions options,
@@ -204,16 +209,12 @@ absl::Status Session::RunStep(const v1::StepBegin& begin) {
                        nullptr, nullptr));
   if (plan_.shared_embedding() && LossParty(plan_) == party_)
     ISTHMUS_RETURN_IF_ERROR(runner_->ExchangeSharedGradient(begin.step()));
+  ISTHMUS_ASSIGN_OR_RETURN(const auto squares, group_->GradientSquares());
   double gradient_scale = 1.0;
   if (begin.norms()) {
-    ISTHMUS_ASSIGN_OR_RETURN(const auto squares, group_->GradientSquares());
     v1::Packet norms;
     norms.mutable_step_norms()->set_step(begin.step());
-    for (const auto& square : squares) {
-      v1::NamedSquare* row = norms.mutable_step_norms()->add_squares();
-      row->set_name(square.name);
-      row->set_sum_of_squares(square.sum_of_squares);
-    }
+    for (const auto& square : squares) AddSquare(square, norms.mutable_step_norms()->add_squares());
     ISTHMUS_RETURN_IF_ERROR(Tell(norms));
     ISTHMUS_ASSIGN_OR_RETURN(const v1::Packet commit, NextPacket());
     if (commit.has_failure()) return FailureStatus(commit.failure(), "client");
@@ -221,12 +222,17 @@ absl::Status Session::RunStep(const v1::StepBegin& begin) {
       return InvalidArgument("step ", begin.step(), ": expected its commit, got another message");
     gradient_scale = commit.step_commit().gradient_scale();
   }
-  ISTHMUS_RETURN_IF_ERROR(Update(begin, gradient_scale));
+  v1::Packet packet;
+  if (!begin.norms())
+    for (const auto& square : squares) AddSquare(square, packet.mutable_step_done()->add_squares());
+  ISTHMUS_RETURN_IF_ERROR(Update(begin, gradient_scale, packet.mutable_step_done()));
+  ISTHMUS_RETURN_IF_ERROR(Tell(packet));
   metrics_.CountStep(static_cast<double>(NowUs() - start_us) * 1e-6, codec_state_bytes_);
   return absl::OkStatus();
 }
 
-absl::Status Session::Update(const v1::StepBegin& begin, double gradient_scale) {
+absl::Status Session::Update(const v1::StepBegin& begin, double gradient_scale,
+                             v1::StepDone* done) {
   ISTHMUS_RETURN_IF_ERROR(group_->Step(begin.lr(), gradient_scale));
   ISTHMUS_RETURN_IF_ERROR(runner_->CommitCodecs(begin.step()));
   codec_state_bytes_ = runner_->codec_state_bytes();
@@ -235,8 +241,6 @@ absl::Status Session::Update(const v1::StepBegin& begin, double gradient_scale) 
   metrics_.CountTimes(times);
   metrics_.CountEdges(reports);
   const LinkStats links = links_.TotalStats();
-  v1::Packet packet;
-  v1::StepDone* done = packet.mutable_step_done();
   done->set_step(begin.step());
   done->set_compute_s(times.compute_s);
   done->set_encode_s(times.encode_s);
@@ -247,7 +251,7 @@ absl::Status Session::Update(const v1::StepBegin& begin, double gradient_scale) 
   done->set_resends(links.resent_frames);
   done->set_resend_bytes(links.resent_bytes);
   for (const auto& report : reports) *done->add_edges() = EdgeUseToProto(report);
-  return Tell(packet);
+  return absl::OkStatus();
 }
 
 absl::Status Session::RunEval(const v1::EvalBegin& begin) {

@@ -61,7 +61,7 @@ class Session {
   absl::Status Obey();
   absl::Status Do(const v1::Packet& packet, bool* end);
   absl::Status RunStep(const v1::StepBegin& begin);
-  absl::Status Update(const v1::StepBegin& begin, double gradient_scale);
+  absl::Status Update(const v1::StepBegin& begin, double gradient_scale, v1::StepDone* done);
   absl::Status RunEval(const v1::EvalBegin& begin);
   absl::Status RunExtend(const v1::GenerateExtend& extend);
   absl::Status SendState(bool optimizer);

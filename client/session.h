@@ -1,0 +1,140 @@
+// ClientSession: the data owner's end of one plan in force. Dials the workers, holds the client's
+// stages, drives steps, evaluations, generation, and gathers state. The training loop above it
+// decides what to do; this does it.
+//
+// Errors: the first failure of any party ends the session; its status says which party and why
+// (kUnavailable for a lost worker).
+//
+// Threads: one, the client's stage thread; Abort from any.
+#ifndef ISTHMUS_CLIENT_SESSION_H_
+#define ISTHMUS_CLIENT_SESSION_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "engine/stage.h"
+#include "isthmus/v1/plan.pb.h"
+#include "link/grpc_link.h"
+#include "link/inbox.h"
+#include "pipeline/peer_links.h"
+#include "pipeline/run_metrics.h"
+#include "pipeline/stage_runner.h"
+
+namespace isthmus {
+
+struct ClientSessionOptions {
+  Engine* engine = nullptr;
+  int64_t threads = 0;
+  std::string device = "cpu";
+  std::string state_dir;  // memory-mapped stores
+  GrpcOptions grpc;
+};
+
+// What a step left behind.
+struct StepResult {
+  double loss_sum = 0.0;  // of all predicted tokens of the step, before the update
+  int64_t predicted = 0;
+  double grad_norm = 0.0;  // before clipping, over all parties
+  bool clipped = false;
+  PassTimes times;                              // of the client's stage thread
+  std::map<uint32_t, double> worker_compute_s;  // by party
+};
+
+class ClientSession {
+ public:
+  // `weights` serves the client's layers and the tensors that workers ask for; it outlives the
+  // session. Returns when every worker holds its layers.
+  static absl::StatusOr<std::unique_ptr<ClientSession>> Open(const v1::Plan& plan,
+                                                             const std::string& token,
+                                                             const ModelConfig& config,
+                                                             WeightSource* weights,
+                                                             const ClientSessionOptions& options);
+  ~ClientSession();
+
+  absl::StatusOr<StepResult> TrainStep(uint64_t step, uint32_t micro_batches, double loss_scale,
+                                       double lr, BatchSource* source);
+  absl::StatusOr<std::vector<MicroBatchLoss>> Evaluate(uint64_t step, uint32_t micro_batches,
+                                                       bool uncompressed, BatchSource* source);
+
+  // Trained tensors (and optimizer state) of all parties, in model order.
+  absl::Status Gather(bool optimizer, std::vector<NamedTensor>* trained,
+                      std::vector<NamedTensor>* optimizer_state);
+  // Each party takes what it holds. `optimizer_state` may be empty.
+  absl::Status SetState(absl::Span<const NamedTensor> trained,
+                        absl::Span<const NamedTensor> optimizer_state);
+
+  // Codec state of every party. `directory(party)` is where, "" = each party's own place. Hashes by
+  // party.
+  using DirectoryOf = std::function<absl::StatusOr<std::string>(uint32_t party)>;
+  absl::StatusOr<std::map<uint32_t, std::string>> SaveCodecs(uint64_t step,
+                                                             const DirectoryOf& directory);
+  // False, with the reason, when a party lacks its state: then every edge starts again from key
+  // frames at both ends.
+  absl::StatusOr<bool> RestoreCodecs(uint64_t step, const std::map<uint32_t, std::string>& hashes,
+                                     const DirectoryOf& directory, std::string* reason);
+
+  // Generation: logits of the last position after `ids` more tokens.
+  absl::StatusOr<Tensor> Extend(absl::Span<const int32_t> ids, bool reset);
+
+  // Tells the workers that the job is over and closes the links in good order.
+  absl::Status Close();
+  void Abort(absl::Status why);
+
+  // Bytes of all parties since the session began, per edge, direction and (training, evaluation).
+  struct EdgeTotal {
+    uint32_t edge = 0;
+    Direction direction = Direction::kForward;
+    bool evaluation = false;
+    EdgeUse use;
+  };
+  std::vector<EdgeTotal> totals() const;
+  int64_t resends() const;
+  int64_t resend_bytes() const;
+  std::map<uint32_t, int64_t> peak_rss_by_party() const { return peak_rss_; }
+  int64_t client_parameter_bytes() const { return group_->parameter_bytes(); }
+  const v1::Plan& plan() const { return plan_; }
+
+ private:
+  ClientSession(const v1::Plan& plan, const ModelConfig& config, WeightSource* weights);
+  absl::Status Dial(const std::string& token, const GrpcOptions& grpc);
+  absl::Status AwaitReady();
+  absl::Status OnControl(Received received);
+  absl::Status ServeTensor(uint32_t party, const std::string& name);
+  absl::Status SendAll(const v1::Packet& packet);
+  // Takes control messages until `done` says so.
+  absl::Status AwaitControl(const std::function<bool()>& done);
+  absl::StatusOr<double> TotalNorm(const std::vector<StageGroup::NamedSquare>& own);
+  void Count(const StageRunner::EdgeReport& report);
+  std::string WorkerName(uint32_t party) const;
+
+  const v1::Plan plan_;
+  const ModelConfig config_;
+  WeightSource* const weights_;
+  std::vector<uint32_t> workers_;  // parties
+  Inbox inbox_;
+  PeerLinks links_;
+  RunMetrics metrics_;
+  std::unique_ptr<StageGroup> group_;
+  std::unique_ptr<StageRunner> runner_;
+
+  // Answers of workers, filled by OnControl, emptied by whoever asked.
+  std::map<uint32_t, v1::Packet> answers_;
+  std::map<uint32_t, v1::StepDone> step_done_;
+  std::map<uint32_t, std::vector<StageGroup::NamedSquare>> squares_;
+  std::unique_ptr<class TensorAssembly> incoming_;
+  uint32_t extends_ = 0;
+
+  std::map<std::tuple<uint32_t, Direction, bool>, EdgeUse> totals_;
+  std::map<uint32_t, int64_t> peak_rss_;
+  std::map<uint32_t, std::pair<int64_t, int64_t>> worker_resends_;
+  bool closed_ = false;
+};
+
+}  // namespace isthmus
+
+#endif  // ISTHMUS_CLIENT_SESSION_H_
