@@ -1,0 +1,52 @@
+// From a job and its data to what the coordinator is asked for; the codec that is chosen where the
+// job names none.
+#ifndef ISTHMUS_CLIENT_PLAN_REQUEST_H_
+#define ISTHMUS_CLIENT_PLAN_REQUEST_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "client/job.h"
+#include "engine/stage.h"
+#include "isthmus/v1/plan.pb.h"
+#include "model/weights.h"
+
+namespace isthmus {
+
+// What the data look like to a plan.
+struct DataFacts {
+  int64_t num_windows = 0;
+  int64_t max_window_tokens = 0;
+  int64_t total_steps = 0;
+  bool samples_repeat = false;  // more than one epoch
+};
+
+struct ChosenCodec {
+  std::string forward, backward;
+  std::string why;  // one line for the user; empty where the job named the codec
+};
+// aqsgd(bits=4) / int8 where samples repeat and the store fits in half of the free memory, else
+// int8 / int8.
+absl::StatusOr<ChosenCodec> ChooseCodec(const Job& job, const ModelConfig& config,
+                                        const DataFacts& data);
+
+// Refuses a store that does not fit this machine, with its size. `notice` gets the size of one that
+// does (0: no line).
+absl::Status CheckStores(const ChosenCodec& codec, const ModelConfig& config, const DataFacts& data,
+                         bool client_has_two_edges, std::string* notice);
+
+TrainSpec TrainSpecOf(const Job& job);
+// `model` may be null with init: random, when only the config counts.
+absl::StatusOr<v1::PlanRequest> MakePlanRequest(const Job& job, const ModelConfig& config,
+                                                ModelDirectory* model, const DataFacts& data,
+                                                const ChosenCodec& codec, double client_flops,
+                                                double wait_s, bool embedded);
+
+// Speed of this machine on the model's own block, floating-point operations a second; 0 when it
+// could not be measured.
+double MeasureClientFlops(Engine* engine, const ModelConfig& config, const TrainSpec& train,
+                          int64_t tokens);
+
+}  // namespace isthmus
+
+#endif  // ISTHMUS_CLIENT_PLAN_REQUEST_H_
