@@ -6,9 +6,10 @@
 // same order. What is decoded is a pure function of (bytes, spec, state), bit for bit the same on
 // every machine, and equals what the encoder holds in its own state.
 //
-// Errors: non-finite input is kInvalidArgument naming the first bad position; corrupt or truncated
-// bytes are kInvalidArgument; a frame that does not follow the decoder's state (a lost delta,
-// another version) is kDataLoss and asks for a key frame. A failed call leaves the state as it was.
+// Errors: non-finite input (or beyond 2^126 in magnitude) is kInvalidArgument naming the first bad
+// position; corrupt or truncated bytes are kInvalidArgument; a frame that does not follow the
+// decoder's state (a lost delta, another version) is kDataLoss and asks for a key frame. A failed
+// call leaves the state as it was.
 //
 // Threads: an Encoder or Decoder belongs to one thread at a time.
 #ifndef ISTHMUS_COMPRESSION_CODEC_H_
@@ -62,6 +63,7 @@ struct EncodedSize {
   int64_t payload_bytes = 0;
   int64_t side_bytes = 0;
   int32_t key_frames = 0;  // samples coded without their prediction because there was none
+  int64_t saturated = 0;   // values beyond the format's range, sent as its largest (fp16)
 };
 
 class Encoder {
@@ -121,9 +123,10 @@ class Codec {
 
   virtual std::string text() const = 0;       // as the user wrote it, without spaces
   virtual std::string canonical() const = 0;  // the full composition
-  virtual bool ForwardOnly() const {
-    return false;
-  }  // aqsgd and the like: the other direction needs another codec
+  // aqsgd and the like: the other direction needs another codec.
+  virtual bool ForwardOnly() const { return false; }
+  // The backward of a spec that stands for both directions.
+  virtual std::string BackwardText() const { return text(); }
   // kInvalidArgument when the composition cannot serve this edge (width not a multiple of a block,
   // wrong direction …).
   virtual absl::StatusOr<std::unique_ptr<Encoder>> MakeEncoder(const EdgeShape& shape) const = 0;

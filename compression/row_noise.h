@@ -1,0 +1,57 @@
+// Rounding noise by row of a frame. Keys are (seed, edge, direction, step, sample) and the counter
+// is the position within the sample: a retry, another micro-batch size or another placement draws
+// the same numbers.
+#ifndef ISTHMUS_COMPRESSION_ROW_NOISE_H_
+#define ISTHMUS_COMPRESSION_ROW_NOISE_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "base/rng.h"
+#include "compression/codec.h"
+#include "compression/kernels.h"
+
+namespace isthmus {
+
+class RowNoise {
+ public:
+  explicit RowNoise(const EdgeShape& shape)
+      : shape_(shape), row_(static_cast<size_t>(shape.width)) {}
+
+  // Rows of `samples` are asked for in rising order.
+  void Begin(uint64_t step, absl::Span<const SampleRows> samples) {
+    step_ = step;
+    samples_ = samples;
+    at_ = 0;
+    keyed_ = false;
+  }
+
+  // width values for one row, valid until the next call.
+  const float* Row(int64_t row) {
+    while (at_ + 1 < samples_.size() && row >= samples_[at_].begin + samples_[at_].tokens) {
+      ++at_;
+      keyed_ = false;
+    }
+    if (!keyed_) {
+      const uint64_t path = uint64_t{shape_.edge} << 1 | static_cast<uint64_t>(shape_.direction);
+      key_ = RandomKey(shape_.seed, "codec.round", path, step_, samples_[at_].sample);
+      keyed_ = true;
+    }
+    const uint64_t stride = (static_cast<uint64_t>(shape_.width) + 3) / 4 * 4;
+    FillNoise(key_, static_cast<uint64_t>(row - samples_[at_].begin) * stride, 0, row_.size(),
+              row_.data());
+    return row_.data();
+  }
+
+ private:
+  EdgeShape shape_;
+  std::vector<float> row_;
+  absl::Span<const SampleRows> samples_;
+  uint64_t step_ = 0, key_ = 0;
+  size_t at_ = 0;
+  bool keyed_ = false;
+};
+
+}  // namespace isthmus
+
+#endif  // ISTHMUS_COMPRESSION_ROW_NOISE_H_
