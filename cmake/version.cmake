@@ -1,8 +1,8 @@
 # The program's version and revision as a header, "isthmus/version.h" (DEPS version).
 #
 # Looked up at every build and written only when it changed, so that a commit rebuilds the files that include it and no other.
-# A source tree without git (a container's build context) may give -DISTHMUS_REVISION=...
-set(ISTHMUS_REVISION "" CACHE STRING "Revision that the program reports; empty: what git says")
+# A source tree without git (a build context of Docker) is told by -DISTHMUS_REVISION or a variable of that name.
+set(ISTHMUS_REVISION "$ENV{ISTHMUS_REVISION}" CACHE STRING "Revision that the program reports; empty: what git says")
 set(isthmus_version_header ${CMAKE_BINARY_DIR}/generated/isthmus/version.h)
 set(isthmus_version_command
   ${CMAKE_COMMAND} -DINPUT=${CMAKE_SOURCE_DIR}/cmake/version.h.in -DOUTPUT=${isthmus_version_header}
