@@ -407,7 +407,7 @@ absl::Status ClientSession::Close() {
 void ClientSession::Abort(absl::Status why) { inbox_.Fail(std::move(why)); }
 
 void ClientSession::Count(const StageRunner::EdgeReport& report) {
-  totals_[{report.edge, report.direction, report.evaluation}].Add(report.use);
+  totals_[{report.edge, report.direction, report.traffic}].Add(report.use);
 }
 
 std::vector<ClientSession::EdgeTotal> ClientSession::totals() const {

@@ -85,11 +85,11 @@ class ClientSession {
   absl::Status Close();
   void Abort(absl::Status why);
 
-  // Bytes of all parties since the session began, per edge, direction and (training, evaluation).
+  // Bytes of all parties since the session began, per edge, direction and kind of traffic.
   struct EdgeTotal {
     uint32_t edge = 0;
     Direction direction = Direction::kForward;
-    bool evaluation = false;
+    Traffic traffic = Traffic::kTraining;
     EdgeUse use;
   };
   std::vector<EdgeTotal> totals() const;
@@ -129,7 +129,7 @@ class ClientSession {
   std::unique_ptr<class TensorAssembly> incoming_;
   uint32_t extends_ = 0;
 
-  std::map<std::tuple<uint32_t, Direction, bool>, EdgeUse> totals_;
+  std::map<std::tuple<uint32_t, Direction, Traffic>, EdgeUse> totals_;
   std::map<uint32_t, int64_t> peak_rss_;
   std::map<uint32_t, std::pair<int64_t, int64_t>> worker_resends_;
   bool closed_ = false;

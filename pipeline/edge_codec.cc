@@ -6,6 +6,9 @@
 namespace isthmus {
 namespace {
 
+static_assert(static_cast<int>(EdgeMode::kTrain) == static_cast<int>(Traffic::kTraining) &&
+              static_cast<int>(EdgeMode::kGenerate) == static_cast<int>(Traffic::kGeneration));
+
 // Far above any real micro-batch; keeps a peer from asking for the whole memory.
 constexpr int64_t kMaxTokens = int64_t{1} << 24;
 
@@ -114,7 +117,7 @@ absl::StatusOr<Frame> EdgeSender::Encode(const MicroBatch& mb, const Tensor& ten
   if (!size.ok())
     return Annotate(size.status(), absl::StrCat("edge ", shape_.edge, " ", Name(shape_.direction),
                                                 ", step ", mb.step, ", micro-batch ", mb.index));
-  EdgeUse& use = use_[mode == EdgeMode::kTrain ? 0 : 1];
+  EdgeUse& use = use_[static_cast<size_t>(mode)];
   use.elements += tensor.num_elements();
   use.frames += 1;
   use.payload_bytes += size->payload_bytes;
@@ -129,17 +132,8 @@ absl::Status EdgeSender::ObserveGradient(const MicroBatch& mb, const Tensor& gra
   return encoder_->ObserveGradient(gradient.floats(), ContextOf(mb, EdgeMode::kTrain, rows));
 }
 
-EdgeUse EdgeSender::TakeUse(bool evaluation) { return std::exchange(use_[evaluation ? 1 : 0], {}); }
-
-absl::StatusOr<std::unique_ptr<EdgeReceiver>> EdgeReceiver::Make(const std::string& codec,
-                                                                 const EdgeShape& shape) {
-  auto receiver = std::unique_ptr<EdgeReceiver>(new EdgeReceiver);
-  receiver->shape_ = shape;
-  ISTHMUS_ASSIGN_OR_RETURN(const auto parsed, Codec::Parse(codec));
-  ISTHMUS_ASSIGN_OR_RETURN(receiver->decoder_, parsed->MakeDecoder(shape));
-  ISTHMUS_ASSIGN_OR_RETURN(const auto identity, Codec::Parse("none"));
-  ISTHMUS_ASSIGN_OR_RETURN(receiver->identity_, identity->MakeDecoder(shape));
-  return receiver;
+EdgeUse EdgeSender::TakeUse(Traffic traffic) {
+  return std::exchange(use_[static_cast<size_t>(traffic)], {});
 }
 
 absl::StatusOr<Tensor> EdgeReceiver::Decode(const Frame& frame, EdgeMode mode, MicroBatch* mb) {

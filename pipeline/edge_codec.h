@@ -20,7 +20,7 @@
 
 namespace isthmus {
 
-// What one edge and direction put on the socket; training and evaluation apart.
+// What one edge and direction put on the socket; by kind of traffic.
 struct EdgeUse {
   int64_t elements = 0;
   int64_t frames = 0;
@@ -31,6 +31,15 @@ struct EdgeUse {
   int64_t wire_bytes() const { return payload_bytes + side_bytes + header_bytes; }
   void Add(const EdgeUse& other);
 };
+
+// Which sum a frame's bytes belong to; on the wire in EdgeUse.
+enum class Traffic : uint8_t {
+  kTraining = 0,
+  kEvaluation = 1,
+  kUncompressedEvaluation = 2,
+  kGeneration = 3
+};
+inline constexpr size_t kTrafficKinds = 4;
 
 // How a frame's tensor travels: kTrain changes codec state, the others only read it; kUncompressed
 // uses the identity codec.
@@ -49,14 +58,14 @@ class EdgeSender {
 
   Encoder* encoder() { return encoder_.get(); }
   const EdgeShape& shape() const { return shape_; }
-  EdgeUse TakeUse(bool evaluation);  // since the last call
+  EdgeUse TakeUse(Traffic traffic);  // since the last call
 
  private:
   EdgeSender() = default;
   EdgeShape shape_;
   uint32_t generation_ = 0;
   std::unique_ptr<Encoder> encoder_, identity_;
-  EdgeUse use_[2];  // [evaluation]
+  EdgeUse use_[kTrafficKinds];
 };
 
 class EdgeReceiver {

@@ -123,7 +123,7 @@ v1::EdgeUse EdgeUseToProto(const StageRunner::EdgeReport& report) {
   v1::EdgeUse p;
   p.set_edge(report.edge);
   p.set_direction(static_cast<uint32_t>(report.direction));
-  p.set_evaluation(report.evaluation);
+  p.set_traffic(static_cast<uint32_t>(report.traffic));
   p.set_elements(report.use.elements);
   p.set_frames(report.use.frames);
   p.set_payload_bytes(report.use.payload_bytes);
@@ -137,7 +137,8 @@ StageRunner::EdgeReport EdgeUseFromProto(const v1::EdgeUse& p) {
   const Direction direction = p.direction() == 0 ? Direction::kForward : Direction::kBackward;
   const EdgeUse use{p.elements(),   p.frames(),       p.payload_bytes(),
                     p.side_bytes(), p.header_bytes(), p.key_frames()};
-  return {p.edge(), direction, p.evaluation(), use};
+  return {p.edge(), direction,
+          static_cast<Traffic>(std::min<uint32_t>(p.traffic(), kTrafficKinds - 1)), use};
 }
 
 }  // namespace isthmus

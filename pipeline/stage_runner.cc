@@ -271,15 +271,15 @@ PassTimes StageRunner::TakeTimes() { return std::exchange(times_, {}); }
 std::vector<StageRunner::EdgeReport> StageRunner::TakeUse() {
   std::vector<EdgeReport> reports;
   for (auto& [index, end] : edges_) {
-    for (const bool evaluation : {false, true}) {
-      const EdgeUse use = end.sender->TakeUse(evaluation);
-      if (use.frames > 0)
-        reports.push_back({index, end.sender->shape().direction, evaluation, use});
+    for (size_t kind = 0; kind < kTrafficKinds; ++kind) {
+      const auto traffic = static_cast<Traffic>(kind);
+      const EdgeUse use = end.sender->TakeUse(traffic);
+      if (use.frames > 0) reports.push_back({index, end.sender->shape().direction, traffic, use});
     }
   }
   if (shared_use_.frames > 0) {
     const Direction direction = party_ == kClientParty ? Direction::kForward : Direction::kBackward;
-    reports.push_back({static_cast<uint32_t>(plan_.edges_size()), direction, false,
+    reports.push_back({static_cast<uint32_t>(plan_.edges_size()), direction, Traffic::kTraining,
                        std::exchange(shared_use_, {})});
   }
   return reports;

@@ -106,7 +106,7 @@ class StageRunner {
   struct EdgeReport {
     uint32_t edge = 0;
     Direction direction = Direction::kForward;
-    bool evaluation = false;
+    Traffic traffic = Traffic::kTraining;
     EdgeUse use;
   };
   std::vector<EdgeReport> TakeUse();  // what this party sent since the last call

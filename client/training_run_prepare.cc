@@ -1,0 +1,252 @@
+// What comes before the first step: files, data, codec, cluster, plan, layers.
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "client/model_order.h"
+#include "client/progress.h"
+#include "client/training_run.h"
+#include "model/tokenizer.h"
+#include "nlohmann/json.hpp"
+
+namespace isthmus {
+
+TrainingRun::TrainingRun(const Job& job, const TrainContext& context)
+    : job_(job),
+      context_(context),
+      start_us_(NowUs()),
+      threads_(context.threads > 0 ? context.threads : 1) {
+  report_.isthmus_version = std::string(IsthmusVersion());
+  report_.seed = job.train.seed;
+}
+
+TrainingRun::~TrainingRun() { Close(); }
+
+void TrainingRun::Close() {
+  {
+    MutexLock lock(&outside_.mutex);
+    outside_.session = nullptr;
+  }
+  session_.reset();
+  control_.reset();
+  cluster_.reset();
+}
+
+void TrainingRun::Note(const std::string& text) {
+  if (context_.progress != nullptr) context_.progress->Note(text);
+}
+
+absl::Status TrainingRun::Prepare() {
+  if (!context_.coordinator.empty() && job_.cluster.given)
+    return InvalidArgument("cluster: expected no such key beside --coordinator, got one");
+  if (!context_.coordinator.empty() && job_.link.given())
+    return InvalidArgument(
+        "link: expected no such key beside --coordinator (emulation is for the embedded cluster), "
+        "got one");
+  const OutputMode mode = context_.resume
+                              ? OutputMode::kResume
+                              : (context_.overwrite ? OutputMode::kOverwrite : OutputMode::kNew);
+  ISTHMUS_RETURN_IF_ERROR(RunOutput::Check(job_.output, mode));
+  if (context_.resume) ISTHMUS_RETURN_IF_ERROR(TakeOverEarlierRun());
+  ISTHMUS_RETURN_IF_ERROR(OpenModel());
+  ISTHMUS_RETURN_IF_ERROR(CheckSplit());
+  ISTHMUS_RETURN_IF_ERROR(ReadData());
+  ISTHMUS_RETURN_IF_ERROR(ReadStartAdapter());
+  if (context_.resume) {
+    ISTHMUS_ASSIGN_OR_RETURN(std::optional<Report> earlier,
+                             RunOutput::CompletedReport(job_.output));
+    if (earlier.has_value() && earlier->steps >= facts_.total_steps) {
+      report_ = *std::move(earlier);
+      done_ = true;
+      return absl::OkStatus();
+    }
+  }
+  ISTHMUS_ASSIGN_OR_RETURN(codec_, ChooseCodec(job_, config_, facts_));
+  std::string stores;
+  ISTHMUS_RETURN_IF_ERROR(
+      CheckStores(codec_, config_, facts_, job_.split.labels == LabelsAt::kClient, &stores));
+  if (!codec_.why.empty()) Note(codec_.why);
+  if (!stores.empty()) Note(stores);
+  // What was left open is settled now, so that a resumed run finds it.
+  job_.codec.forward = codec_.forward;
+  job_.codec.backward = codec_.backward;
+  return absl::OkStatus();
+}
+
+absl::Status TrainingRun::TakeOverEarlierRun() {
+  ISTHMUS_ASSIGN_OR_RETURN(const std::optional<std::string> json,
+                           RunOutput::EarlierJob(job_.output));
+  if (!json.has_value()) return absl::OkStatus();
+  ISTHMUS_ASSIGN_OR_RETURN(const Job earlier, ParseJob(*json, job_.output));
+  ISTHMUS_RETURN_IF_ERROR(CheckResumable(earlier, job_));
+  if (!job_.codec.given()) job_.codec = earlier.codec;
+  if (job_.data.sequence_length == 0) job_.data.sequence_length = earlier.data.sequence_length;
+  if (job_.train.lora.targets.empty()) job_.train.lora.targets = earlier.train.lora.targets;
+  return absl::OkStatus();
+}
+
+absl::Status TrainingRun::OpenModel() {
+  ISTHMUS_ASSIGN_OR_RETURN(model_,
+                           ModelDirectory::Open(job_.model, job_.init == Init::kPretrained));
+  config_ = model_->config();
+  if (job_.init == Init::kRandom) random_ = RandomWeights(config_, job_.train.seed);
+  if (job_.train.method == TrainMethod::kLora && job_.train.lora.targets.empty())
+    job_.train.lora.targets = DefaultLoraTargets(config_);
+  if (job_.data.sequence_length == 0) job_.data.sequence_length = config_.max_positions;
+  if (job_.data.sequence_length > config_.max_positions)
+    return InvalidArgument("data.sequence_length: expected at most the model's context of ",
+                           config_.max_positions, ", got ", job_.data.sequence_length);
+  return absl::OkStatus();
+}
+
+absl::Status TrainingRun::CheckSplit() const {
+  const int64_t head = job_.split.head_layers, tail = job_.split.tail_layers;
+  const int64_t wanted = std::max<int64_t>(1, job_.pipeline.stages);
+  if (head + tail + wanted > config_.num_layers)
+    return InvalidArgument("split.head_layers: expected head_layers + tail_layers to leave ",
+                           wanted, " of the model's ", config_.num_layers,
+                           " layers to the servers, got ", head, " + ", tail);
+  if (context_.coordinator.empty() && job_.pipeline.stages > job_.cluster.workers)
+    return InvalidArgument("pipeline.stages: expected at most cluster.workers = ",
+                           job_.cluster.workers, ", got ", job_.pipeline.stages);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Window>> TrainingRun::ReadWindows(const std::string& path,
+                                                             const Tokenizer* tokenizer) const {
+  DatasetOptions options;
+  options.sequence_length = job_.data.sequence_length;
+  options.pack = job_.data.pack;
+  options.append_eos = job_.data.append_eos;
+  options.vocab_size = config_.vocab_size;
+  ISTHMUS_ASSIGN_OR_RETURN(const std::vector<Document> documents,
+                           ReadDocuments(path, tokenizer, options));
+  absl::StatusOr<std::vector<Window>> windows = CutWindows(documents, options);
+  if (!windows.ok()) return Annotate(windows.status(), path);
+  return windows;
+}
+
+absl::Status TrainingRun::ReadData() {
+  // A model without a tokenizer trains on token ids.
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Open(job_.model);
+  if (!tokenizer.ok() && tokenizer.status().code() != absl::StatusCode::kNotFound)
+    return tokenizer.status();
+  const Tokenizer* words = tokenizer.ok() ? tokenizer->get() : nullptr;
+  ISTHMUS_ASSIGN_OR_RETURN(train_windows_, ReadWindows(job_.data.train, words));
+  if (!job_.data.eval.empty()) {
+    ISTHMUS_ASSIGN_OR_RETURN(eval_windows_, ReadWindows(job_.data.eval, words));
+  }
+  step_windows_.emplace(static_cast<int64_t>(train_windows_.size()),
+                        job_.train.micro_batch_size * job_.train.micro_batches, job_.data.shuffle,
+                        job_.train.seed);
+  const int64_t per_epoch = step_windows_->steps_per_epoch();
+  facts_.num_windows = static_cast<int64_t>(train_windows_.size());
+  facts_.total_steps =
+      job_.train.steps.has_value() ? *job_.train.steps : *job_.train.epochs * per_epoch;
+  facts_.samples_repeat = facts_.total_steps > per_epoch;
+  for (const std::vector<Window>* windows : {&train_windows_, &eval_windows_})
+    for (const Window& window : *windows)
+      facts_.max_window_tokens =
+          std::max(facts_.max_window_tokens, static_cast<int64_t>(window.inputs.size()));
+  return absl::OkStatus();
+}
+
+absl::Status TrainingRun::ReadStartAdapter() {
+  if (job_.train.method != TrainMethod::kLora || job_.train.lora.init_from.empty())
+    return absl::OkStatus();
+  ISTHMUS_ASSIGN_OR_RETURN(start_adapter_, ReadAdapter(job_.train.lora.init_from, config_));
+  if (start_adapter_->lora.rank != job_.train.lora.rank)
+    return InvalidArgument("train.lora.rank: expected ", start_adapter_->lora.rank,
+                           ", the rank of init_from, got ", job_.train.lora.rank);
+  return absl::OkStatus();
+}
+
+std::string TrainingRun::ResolvedJobJson() const { return ToJson(job_).dump(); }
+
+absl::Status TrainingRun::Connect() {
+  const OutputMode mode = context_.resume
+                              ? OutputMode::kResume
+                              : (context_.overwrite ? OutputMode::kOverwrite : OutputMode::kNew);
+  report_.job_json = ResolvedJobJson();
+  ISTHMUS_ASSIGN_OR_RETURN(output_, RunOutput::Open(job_.output, mode, report_.job_json));
+  if (context_.resume) {
+    std::vector<std::string> warnings;
+    ISTHMUS_ASSIGN_OR_RETURN(checkpoint_, output_->checkpoints()->Newest(&warnings));
+    for (const std::string& warning : warnings) Note(warning);
+    ISTHMUS_RETURN_IF_ERROR(output_->ResumeAt(checkpoint_.has_value() ? checkpoint_->step : 0));
+    Note(checkpoint_.has_value() ? absl::StrCat("goes on from step ", checkpoint_->step)
+                                 : "no checkpoint yet: starts at step 1");
+  }
+  if (context_.coordinator.empty()) ISTHMUS_RETURN_IF_ERROR(StartCluster());
+  ISTHMUS_RETURN_IF_ERROR(SubmitJob());
+  return OpenSession();
+}
+
+absl::Status TrainingRun::StartCluster() {
+  ClusterOptions options;
+  options.workers =
+      job_.pipeline.stages > 0
+          ? job_.pipeline.stages
+          : std::min(job_.cluster.workers,
+                     config_.num_layers - job_.split.head_layers - job_.split.tail_layers);
+  options.threads = threads_;
+  options.device = context_.device;
+  options.model_root = job_.model;
+  options.link_rate_mbps = job_.link.rate_mbps;
+  options.link_delay_ms = job_.link.delay_ms;
+  options.log_path = [this](const std::string& process) { return output_->LogPath(process); };
+  ISTHMUS_ASSIGN_OR_RETURN(cluster_, EmbeddedCluster::Start(options));
+  return absl::OkStatus();
+}
+
+absl::Status TrainingRun::SubmitJob() {
+  const bool embedded = cluster_ != nullptr;
+  const std::string coordinator = embedded ? cluster_->coordinator() : context_.coordinator;
+  const TlsFiles tls = embedded ? TlsFiles{} : context_.tls;
+  ISTHMUS_RETURN_IF_ERROR(
+      CheckAddressSecurity(coordinator, tls, context_.insecure, "--coordinator"));
+  // Measured on one window's tokens: what a stage computes at a time is some of these.
+  const double flops = MeasureClientFlops(context_.engine, config_, TrainSpecOf(job_),
+                                          std::min<int64_t>(facts_.max_window_tokens, 256));
+  ISTHMUS_ASSIGN_OR_RETURN(const v1::PlanRequest request,
+                           MakePlanRequest(job_, config_, model_.get(), facts_, codec_, flops,
+                                           context_.wait_s, embedded));
+  JobControl::Callbacks callbacks;
+  callbacks.notice = [this](const std::string& text) { Note(text); };
+  callbacks.stopped = [this](const v1::JobStopped& stopped) {
+    MutexLock lock(&outside_.mutex);
+    if (stopped.cause() == v1::JobStopped::STOPPED_BY_USER) {
+      outside_.stopped_by_user = true;
+      return;
+    }
+    outside_.status = Unavailable(stopped.message());
+    if (outside_.session != nullptr) outside_.session->Abort(outside_.status);
+  };
+  ISTHMUS_ASSIGN_OR_RETURN(control_,
+                           JobControl::Submit(coordinator, tls, request, std::move(callbacks)));
+  return absl::OkStatus();
+}
+
+absl::Status TrainingRun::OpenSession() {
+  ClientSessionOptions options;
+  options.engine = context_.engine;
+  options.threads = threads_;
+  options.device = context_.device;
+  options.state_dir = output_->Path("state");
+  if (cluster_ == nullptr) options.grpc.tls = context_.tls;
+  if (job_.link.given())
+    options.grpc.shaper = std::make_shared<Shaper>(job_.link.rate_mbps,
+                                                   static_cast<int64_t>(job_.link.delay_ms * 1000));
+  WeightSource* weights =
+      random_ != nullptr ? random_.get() : static_cast<WeightSource*>(model_.get());
+  ISTHMUS_ASSIGN_OR_RETURN(session_, ClientSession::Open(control_->plan(), control_->token(),
+                                                         config_, weights, options));
+  MutexLock lock(&outside_.mutex);
+  outside_.session = session_.get();
+  return outside_.status;
+}
+
+}  // namespace isthmus
