@@ -1,0 +1,146 @@
+#include "engine/torch/engine.h"
+
+#include <torch/csrc/api/include/torch/version.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "engine/torch/guard.h"
+#include "engine/torch/libtorch.h"
+#include "engine/torch/torch_stage_group.h"
+
+namespace isthmus {
+namespace {
+
+// Weights for timing: any ordinary number will do (zeros could be skipped, denormals are slow).
+class ConstantWeights : public WeightSource {
+ public:
+  explicit ConstantWeights(const ModelConfig& config) : tensors_(ModelTensors(config)) {}
+  absl::StatusOr<Tensor> Load(const std::string& name) override {
+    for (const TensorInfo& info : tensors_) {
+      if (info.name != name) continue;
+      Tensor tensor(DType::kF32, info.shape);
+      std::fill(tensor.mutable_floats().begin(), tensor.mutable_floats().end(), 0.01f);
+      return tensor;
+    }
+    return NotFound(name, ": expected a tensor of the model, got none (measurement)");
+  }
+
+ private:
+  const std::vector<TensorInfo> tensors_;
+};
+
+// `tokens` positions in samples of at most the model's context.
+MicroBatch TimingBatch(const ModelConfig& config, int64_t tokens) {
+  MicroBatch mb;
+  while (tokens > 0) {
+    const int64_t length = std::min(tokens, std::max<int64_t>(config.max_positions, 1));
+    mb.samples.push_back(mb.samples.size());
+    mb.lengths.push_back(static_cast<int32_t>(length));
+    tokens -= length;
+  }
+  return mb;
+}
+
+Tensor TimingRows(int64_t tokens, int64_t width) {
+  Tensor rows(DType::kF32, {tokens, width});
+  absl::Span<float> values = rows.mutable_floats();
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 17) * 0.1f - 0.8f;
+  return rows;
+}
+
+absl::StatusOr<at::Device> FindDevice(const std::string& device) {
+  if (device == "cpu") return at::Device(at::kCPU);
+  if (device != "cuda") {
+    return InvalidArgument("--device: expected cpu or cuda, got ", device, " (engine torch)");
+  }
+  if (at::hasCUDA() && at::getNumGPUs() > 0) return at::Device(at::kCUDA, 0);
+  return InvalidArgument(
+      "--device: expected cpu, got cuda, which this LibTorch or machine does "
+      "not have (engine torch)");
+}
+
+class TorchEngine : public Engine {
+ public:
+  TorchEngine(std::string device_name, at::Device device, int64_t threads)
+      : device_name_(std::move(device_name)), device_(device), threads_(threads) {}
+
+  std::string name() const override {
+    return absl::StrCat("torch ", TORCH_VERSION, " ", device_name_);
+  }
+
+  absl::StatusOr<std::unique_ptr<StageGroup>> MakeStages(const ModelConfig& config,
+                                                         const TrainSpec& train,
+                                                         absl::Span<const LayerRange> ranges,
+                                                         WeightSource* weights,
+                                                         bool shared_embedding) override {
+    at::Device device = device_;
+    if (train.device != "cpu") {
+      ISTHMUS_ASSIGN_OR_RETURN(device, FindDevice(train.device));
+    }
+    return Guard([&] {
+      UseThreads(train.threads);
+      return TorchStageGroup::Make(config, train, ranges, weights, shared_embedding, device);
+    });
+  }
+
+  absl::StatusOr<Speed> MeasureBlock(const ModelConfig& config, const TrainSpec& train,
+                                     int64_t tokens) override;
+
+ private:
+  // OpenMP counts threads per calling thread: the stage thread has to say it itself.
+  void UseThreads(int64_t threads) {
+    if (threads <= 0) threads = threads_;
+    if (threads > 0) at::set_num_threads(static_cast<int>(threads));
+  }
+
+  const std::string device_name_;
+  const at::Device device_;
+  const int64_t threads_;
+};
+
+// The fastest of several rounds: whatever disturbs a measurement makes it longer.
+absl::StatusOr<Engine::Speed> TorchEngine::MeasureBlock(const ModelConfig& config,
+                                                        const TrainSpec& train, int64_t tokens) {
+  constexpr int64_t kBudgetUs = 300'000;
+  constexpr int kMaxRounds = 20;
+  if (tokens < 1) return InvalidArgument("tokens: expected 1 or more, got ", tokens, " (measure)");
+  ModelConfig one = config;
+  one.num_layers = 1;
+  ConstantWeights weights(one);
+  const LayerRange range{0, 1, false, false};
+  ISTHMUS_ASSIGN_OR_RETURN(std::unique_ptr<StageGroup> group,
+                           MakeStages(one, train, {&range, 1}, &weights, false));
+  const MicroBatch mb = TimingBatch(config, tokens);
+  const Tensor rows = TimingRows(tokens, config.hidden_size);
+  const double count = static_cast<double>(tokens);
+  Speed speed;
+  const int64_t end = NowUs() + kBudgetUs;
+  for (int round = 0; round < 2 || (round < kMaxRounds && NowUs() < end); ++round) {
+    const int64_t start = NowUs();
+    ISTHMUS_RETURN_IF_ERROR(group->stage(0)->Forward(mb, Pass::kTrain, rows).status());
+    const int64_t middle = NowUs();
+    ISTHMUS_RETURN_IF_ERROR(group->stage(0)->Backward(mb.index, rows).status());
+    const double forward = static_cast<double>(middle - start) * 1e-6 / count;
+    const double backward = static_cast<double>(NowUs() - middle) * 1e-6 / count;
+    // The first round pays for page faults and thread start.
+    if (round <= 1 || forward < speed.forward_s) speed.forward_s = forward;
+    if (round <= 1 || backward < speed.backward_s) speed.backward_s = backward;
+  }
+  return speed;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Engine>> MakeTorchEngine(const std::string& device,
+                                                        int64_t threads) {
+  ISTHMUS_ASSIGN_OR_RETURN(const at::Device found, FindDevice(device));
+  std::unique_ptr<Engine> engine = std::make_unique<TorchEngine>(device, found, threads);
+  return engine;
+}
+
+}  // namespace isthmus

@@ -1,0 +1,26 @@
+// The LibTorch engine, for hosts that hand it to a client or worker. Free of LibTorch's headers.
+//
+// Memory: tensors come and go with every micro-batch, and glibc gives each large one back to the
+// kernel, whose page faults then cost up to 16 % of a step. A process that trains should start with
+// MALLOC_MMAP_MAX_=0 and MALLOC_TRIM_THRESHOLD_ high.
+#ifndef ISTHMUS_ENGINE_TORCH_ENGINE_H_
+#define ISTHMUS_ENGINE_TORCH_ENGINE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/stage.h"
+
+namespace isthmus {
+
+// `device`: "cpu" or "cuda"; it also stands for TrainSpec::device when that is "cpu". `threads`:
+// threads of one operator on the calling thread, 0 leaves LibTorch's choice; TrainSpec::threads
+// overrides it on the thread that makes the stages. Two runs agree bit for bit only with the same
+// number. kInvalidArgument naming --device when it is not there.
+absl::StatusOr<std::unique_ptr<Engine>> MakeTorchEngine(const std::string& device, int64_t threads);
+
+}  // namespace isthmus
+
+#endif  // ISTHMUS_ENGINE_TORCH_ENGINE_H_
