@@ -1,11 +1,13 @@
 #include "client/job_yaml.h"
 
+#include <sstream>
 #include <string>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "base/status.h"
+#include "yaml-cpp/eventhandler.h"
 #include "yaml-cpp/yaml.h"
 
 namespace isthmus {
@@ -91,6 +93,32 @@ class Conversion {
   int nodes_ = 0;
 };
 
+// Sees documents go by and keeps nothing.
+class Silent : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
+// YAML::LoadAll never ends on a stray closing bracket (it finds empty documents for ever); this
+// stops at the second.
+bool HasSecondDocument(const std::string& text) {
+  std::istringstream input(text);
+  YAML::Parser parser(input);
+  Silent silent;
+  return parser.HandleNextDocument(silent) && parser.HandleNextDocument(silent);
+}
+
 void Emit(const nlohmann::ordered_json& value, YAML::Emitter* out) {
   if (value.is_object()) {
     *out << YAML::BeginMap;
@@ -117,11 +145,9 @@ void Emit(const nlohmann::ordered_json& value, YAML::Emitter* out) {
 
 absl::StatusOr<Json> YamlToJson(absl::string_view text) {
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-    if (documents.empty()) return Json(nullptr);
-    if (documents.size() > 1)
-      return InvalidArgument("YAML: expected one document, got ", documents.size());
-    return Conversion().Convert(documents.front(), 0);
+    const std::string copy(text);
+    if (HasSecondDocument(copy)) return InvalidArgument("YAML: expected one document, got more");
+    return Conversion().Convert(YAML::Load(copy), 0);
   } catch (const YAML::Exception& error) {
     return InvalidArgument("YAML: expected a well-formed text, got \"", error.msg, "\" (line ",
                            error.mark.line + 1, ", column ", error.mark.column + 1, ")");

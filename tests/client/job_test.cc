@@ -191,7 +191,7 @@ TEST(JobTest, KeysThatOnlyMakeSenseTogether) {
 
 TEST(JobTest, YamlMistakesAreOneLine) {
   for (const char* text : {"train: [", "a: b: c", "model: *x", "\t- x", "model: m\nmodel: n",
-                           "? [a]\n: b", "---\na: 1\n---\nb: 2\n"}) {
+                           "? [a]\n: b", "---\na: 1\n---\nb: 2\n", "]", "a: 1\n}"}) {
     const std::string error = ErrorOf(ParseJob(text, "/"));
     EXPECT_EQ(error.find('\n'), std::string::npos) << error;
   }
