@@ -1,0 +1,32 @@
+// Tokens per second of a whole cluster over shaped links, per codec and rate, beside the bound that
+// no schedule can beat.
+#ifndef ISTHMUS_BENCH_END_TO_END_H_
+#define ISTHMUS_BENCH_END_TO_END_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "nlohmann/json.hpp"
+
+namespace isthmus::bench {
+
+struct EndToEndOptions {
+  std::string isthmus;  // the program
+  std::string folder;   // models, data, job files and runs are written here
+  std::vector<std::string> codecs = {"none", "fp16",          "int8",
+                                     "int4", "aqsgd(bits=4)", "amaq(min=2,max=8,target=4)"};
+  std::vector<int> rates_mbps = {10, 50, 100, 500};
+};
+
+// One object per codec and rate: codec, rate_mbps, tokens_per_s, step_s, compute_s, transfer_s,
+// bound_s, share_of_bound, bits_per_element. The model has random weights and width 512; a step is
+// 16 micro-batches of 64 tokens over four stages (client, two workers, client). Per rate,
+//   transfer_s  bytes of the busiest host and direction / rate
+//   compute_s   time of a step of the same Plan on unshaped links
+//   bound_s     the larger of the two
+absl::StatusOr<nlohmann::json> RunEndToEnd(const EndToEndOptions& options);
+
+}  // namespace isthmus::bench
+
+#endif  // ISTHMUS_BENCH_END_TO_END_H_
