@@ -21,6 +21,7 @@ class WorkerControl {
     std::function<void(const v1::StopWork&)> stop;
     std::function<v1::Heartbeat()> heartbeat;  // asked every heartbeat_us
   };
+  // Callbacks may come before it returns.
   // Returns after the first welcome or refusal (kInvalidArgument); kUnavailable when none came
   // within `wait_us`.
   static absl::StatusOr<std::unique_ptr<WorkerControl>> Join(const std::string& coordinator,
@@ -41,9 +42,11 @@ class JobControl {
     std::function<void(const std::string&)> notice;  // one line for the user
     std::function<void(const v1::JobStopped&)>
         stopped;  // from outside, or the stream broke (cause UNKNOWN)
+    std::function<bool()> cancelled;  // may be empty; asked ten times a second while Submit waits
   };
-  // Submits and waits until the plan is in force at every worker. kUnavailable: no coordinator or
-  // not enough workers within wait_s; kInvalidArgument: the request cannot be planned.
+  // Submits and waits until the plan is in force at every worker; notices may come meanwhile.
+  // kUnavailable: no coordinator or not enough workers within wait_s; kInvalidArgument: the request
+  // cannot be planned; kCancelled: stopped by `isthmus stop` or `cancelled`.
   static absl::StatusOr<std::unique_ptr<JobControl>> Submit(const std::string& coordinator,
                                                             const TlsFiles& tls,
                                                             const v1::PlanRequest& request,
@@ -52,6 +55,7 @@ class JobControl {
   virtual const v1::Plan& plan() const = 0;
   virtual const std::string& token() const = 0;
   virtual void ReportProgress(const v1::Progress& progress) = 0;
+  // Returns when the coordinator has taken note, 5 s later at the latest.
   virtual void Finished(const std::string& status, const std::string& message) = 0;
 };
 

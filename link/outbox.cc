@@ -1,0 +1,136 @@
+#include "link/outbox.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+
+namespace isthmus {
+
+SealedFramePtr SealOwnFrame(FrameKind kind, uint64_t received, Bytes payload) {
+  auto sealed = std::make_shared<SealedFrame>();
+  sealed->header.kind = kind;
+  sealed->header.step = received;
+  sealed->header.payload_bytes = static_cast<uint32_t>(payload.size());
+  sealed->header.payload_crc = Crc32c(payload);
+  WriteFrameHeader(sealed->header, sealed->head);
+  sealed->payload = std::move(payload);
+  return sealed;
+}
+
+void Outbox::Add(Frame frame, int64_t now_us) {
+  auto sealed = std::make_shared<SealedFrame>();
+  sealed->header = frame.header;
+  sealed->header.sequence = ++last_sequence_;
+  WriteFrameHeader(sealed->header, sealed->head);
+  sealed->payload = std::move(frame.payload);
+  bytes_ += BytesOf(sealed->header.payload_bytes);
+  kept_.push_back({std::move(sealed), now_us});
+}
+
+bool Outbox::Acknowledge(uint64_t sequence) {
+  if (sequence > last_sequence_) return false;
+  while (!kept_.empty() && kept_.front().frame->header.sequence <= sequence) {
+    bytes_ -= BytesOf(kept_.front().frame->header.payload_bytes);
+    kept_.pop_front();
+    if (next_ > 0) --next_;
+  }
+  return true;
+}
+
+bool Outbox::Rewind(uint64_t received) {
+  if (!Acknowledge(received)) return false;
+  next_ = 0;
+  flying_.clear();
+  ack_owed_ = ping_owed_ = false;  // the handshake said what was received
+  goodbye_chosen_ = goodbye_written_ = false;
+  return true;
+}
+
+void Outbox::Clear() {
+  kept_.clear();
+  flying_.clear();
+  goodbye_.reset();
+  next_ = 0;
+  bytes_ = 0;
+  ack_owed_ = ping_owed_ = false;
+}
+
+SealedFramePtr Outbox::Choose(uint64_t delivered, int64_t* added_us) {
+  *added_us = 0;
+  if (ack_owed_) {
+    ack_owed_ = false;
+    return SealOwnFrame(FrameKind::kAck, delivered, {});
+  }
+  if (ping_owed_) {
+    ping_owed_ = false;
+    return SealOwnFrame(FrameKind::kPing, delivered, {});
+  }
+  if (goodbye_ != nullptr && !goodbye_chosen_) {
+    goodbye_chosen_ = true;
+    return goodbye_;
+  }
+  if (next_ < kept_.size()) {
+    *added_us = kept_[next_].added_us;
+    return kept_[next_++].frame;
+  }
+  return nullptr;
+}
+
+SealedFramePtr Outbox::Next(int64_t now_us, uint64_t delivered, LinkStats* stats,
+                            int64_t* wake_us) {
+  *wake_us = 0;
+  // Into the shaper, one frame at a time: while one is in it the rest can still be overtaken by an
+  // ack.
+  if (shaper_ == nullptr || now_us >= egress_free_us_) {
+    int64_t added_us = 0;
+    if (SealedFramePtr frame = Choose(delivered, &added_us); frame != nullptr) {
+      if (shaper_ == nullptr) {
+        Count(*frame, stats);
+        return frame;
+      }
+      // A frame that waited follows its predecessor without a gap, however late the timer that
+      // brings us here.
+      const int64_t handed_us =
+          added_us == 0 ? now_us : std::min(now_us, std::max(added_us, egress_free_us_));
+      const int64_t payload_bytes = frame->header.payload_bytes;
+      const int64_t due_us =
+          shaper_->Departure(handed_us, payload_bytes + WireHeaderBytes(payload_bytes, tls_));
+      egress_free_us_ = due_us - shaper_->delay_us();
+      flying_.push_back({std::move(frame), due_us});
+    }
+  }
+  if (!flying_.empty() && flying_.front().due_us <= now_us) {
+    SealedFramePtr frame = std::move(flying_.front().frame);
+    flying_.pop_front();
+    Count(*frame, stats);
+    return frame;
+  }
+  if (!flying_.empty()) {
+    *wake_us = flying_.front().due_us;
+    if (egress_free_us_ > now_us) *wake_us = std::min(*wake_us, egress_free_us_);
+  }
+  return nullptr;
+}
+
+void Outbox::Count(const SealedFrame& frame, LinkStats* stats) {
+  const int64_t payload_bytes = frame.header.payload_bytes;
+  const int64_t wire_bytes = payload_bytes + WireHeaderBytes(payload_bytes, tls_);
+  stats->sent_bytes += wire_bytes;
+  if (frame.header.kind == FrameKind::kGoodbye) goodbye_written_ = true;
+  if (frame.header.sequence == 0) return;
+  ++stats->sent_frames;
+  // Acknowledged while it was in the shaper: a resend that came too late to be worth a second
+  // count.
+  const uint64_t first = last_sequence_ - kept_.size() + 1;
+  if (frame.header.sequence < first) return;
+  Kept& kept = kept_[frame.header.sequence - first];
+  if (kept.written) {
+    ++stats->resent_frames;
+    stats->resent_bytes += wire_bytes;
+  }
+  kept.written = true;
+}
+
+}  // namespace isthmus
