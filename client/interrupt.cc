@@ -13,13 +13,17 @@ namespace isthmus {
 namespace {
 
 std::atomic<int> g_signal{0};
+std::atomic<bool> g_again{false};
 static_assert(std::atomic<int>::is_always_lock_free, "the handler stores to it");
 int g_pipe[2] = {-1, -1};  // a byte in it wakes Wait
 
 void OnSignal(int number) {
   const int saved_errno = errno;
   int none = 0;
-  if (!g_signal.compare_exchange_strong(none, number) && number == SIGINT) _exit(128 + SIGINT);
+  if (!g_signal.compare_exchange_strong(none, number)) {
+    g_again = true;
+    if (number == SIGINT) ::_exit(128 + SIGINT);
+  }
   [[maybe_unused]] const ssize_t n = ::write(g_pipe[1], "", 1);
   errno = saved_errno;
 }
@@ -45,6 +49,8 @@ void Interrupt::Install() {
 }
 
 int Interrupt::Signal() { return g_signal.load(); }
+
+bool Interrupt::Again() { return g_again.load(); }
 
 const std::atomic<int>* Interrupt::flag() { return &g_signal; }
 

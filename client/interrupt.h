@@ -15,7 +15,9 @@ class Interrupt {
   static void Install();
   // Number of the first signal that came; 0: none.
   static int Signal();
-  // The same, for code that takes it as an argument.
+  // A second one came: the user does not want to wait.
+  static bool Again();
+  // The first one, for code that takes it as an argument.
   static const std::atomic<int>* flag();
   // Returns when a signal came.
   static void Wait();

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "nlohmann/json.hpp"
 
@@ -208,6 +209,22 @@ std::string Report::ToJson() const {
       {"processes", std::move(rows)},
       {"recoveries", recoveries}};
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string Report::Summary() const {
+  const auto shown = [](const std::optional<double>& value) {
+    return value.has_value() ? absl::StrFormat("%.4f", *value) : std::string("-");
+  };
+  int64_t bytes = 0;
+  for (const WireRow& row : wire) bytes += row.wire_bytes();
+  return absl::StrFormat(
+      "%s after %d steps in %.1f s (%.0f tokens/s)\n"
+      "loss: training %s to %s, evaluation %s to %s\n"
+      "wire: %.2f MB, %.2f bits/element forward, %.2f backward\n",
+      Name(outcome), steps, time.wall_s, tokens_per_s, shown(loss.train_first),
+      shown(loss.train_last), shown(loss.eval_before), shown(loss.eval_after),
+      static_cast<double>(bytes) * 1e-6, BitsPerElementOf(wire, Direction::kForward),
+      BitsPerElementOf(wire, Direction::kBackward));
 }
 
 absl::StatusOr<Report> Report::Parse(absl::string_view text) {

@@ -67,7 +67,8 @@ struct Report {
   std::vector<Process> processes;
   int64_t recoveries = 0;
 
-  std::string ToJson() const;  // indented, ends with a newline
+  std::string ToJson() const;   // indented, ends with a newline
+  std::string Summary() const;  // a few lines for people
   // kInvalidArgument naming the key that is missing or of another type.
   static absl::StatusOr<Report> Parse(absl::string_view json);
 };

@@ -1,0 +1,105 @@
+// isthmus train: a fine-tuning run from its job file.
+#include <memory>
+
+#include "base/status.h"
+#include "cli/commands.h"
+#include "cli/engine.h"
+#include "cli/output.h"
+#include "cli/security_flags.h"
+#include "client/interrupt.h"
+#include "client/job.h"
+#include "client/progress.h"
+#include "client/train.h"
+#include "metrics/exporter/exporter.h"
+
+namespace isthmus {
+namespace {
+
+absl::Status CheckFlags(const Invocation& in) {
+  if (in.On("resume") && in.On("overwrite")) {
+    return InvalidArgument("--resume, --overwrite: expected one of them, got both");
+  }
+  if (in.Given("wait") && !in.Given("coordinator")) {
+    return InvalidArgument("--wait: expected --coordinator beside it, got none");
+  }
+  return absl::OkStatus();
+}
+
+TrainContext ContextOf(const Invocation& in, Engine* engine, Progress* progress) {
+  TrainContext context;
+  context.engine = engine;
+  context.coordinator = in.Text("coordinator");
+  context.wait_s = in.Number("wait");
+  context.resume = in.On("resume");
+  context.overwrite = in.On("overwrite");
+  context.threads = in.Integer("threads");
+  context.device = in.Text("device");
+  context.tls = TlsOf(in);
+  context.insecure = in.On("insecure");
+  context.progress = progress;
+  context.signal = Interrupt::flag();
+  return context;
+}
+
+absl::StatusOr<std::unique_ptr<MetricsExporter>> StartMetrics(const Invocation& in) {
+  if (!in.Given("metrics")) return std::unique_ptr<MetricsExporter>();
+  ISTHMUS_RETURN_IF_ERROR(
+      CheckAddressSecurity(in.Text("metrics"), {}, in.On("insecure"), "--metrics"));
+  return MetricsExporter::Start(in.Text("metrics"), "--metrics", &Metrics::Global());
+}
+
+absl::Status RunTrain(const Invocation& in) {
+  ISTHMUS_RETURN_IF_ERROR(CheckFlags(in));
+  ISTHMUS_ASSIGN_OR_RETURN(const Job job, ReadJob(in.arguments()[0], in.Texts("set")));
+  if (in.Given("coordinator")) ISTHMUS_RETURN_IF_ERROR(CoordinatorOf(in).status());
+  ISTHMUS_ASSIGN_OR_RETURN(const auto exporter, StartMetrics(in));
+  ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in));
+  Progress progress(Progress::Choose(in.On("quiet")));
+  ISTHMUS_ASSIGN_OR_RETURN(const Report report,
+                           RunTraining(job, ContextOf(in, engine.get(), &progress)));
+  progress.Finish();
+  Print(in.On("json") ? report.ToJson() : report.Summary());
+  if (report.outcome != Report::Outcome::kInterrupted) return absl::OkStatus();
+  return absl::CancelledError(absl::StrCat("train: expected all steps, got a stop after step ",
+                                           report.steps, " (go on with --resume; ", job.output,
+                                           ")"));
+}
+
+}  // namespace
+
+Command TrainCommand() {
+  Command command = {
+      .name = "train",
+      .arguments = "JOB.yaml",
+      .least_arguments = 1,
+      .most_arguments = 1,
+      .summary = "fine-tunes a model as the job file says",
+      .notes = "Without --coordinator: an embedded cluster of child processes on this machine.",
+      .flags =
+          {{.name = "set",
+            .value = "KEY=VALUE",
+            .help = "a key of the job file, with dots",
+            .repeated = true},
+           CoordinatorFlag(false),
+           {.name = "wait",
+            .kind = FlagKind::kSeconds,
+            .value = "TIME",
+            .help = "for enough ready workers",
+            .fallback = "60s"},
+           {.name = "resume",
+            .kind = FlagKind::kSwitch,
+            .help = "go on from the newest checkpoint of the output folder"},
+           {.name = "overwrite",
+            .kind = FlagKind::kSwitch,
+            .help = "replace an earlier run in the output folder"},
+           {.name = "metrics", .value = "HOST:PORT", .help = "Prometheus metrics (default: none)"},
+           {.name = "quiet", .kind = FlagKind::kSwitch, .help = "no progress"},
+           {.name = "json", .kind = FlagKind::kSwitch, .help = "report.json on standard output"}},
+      .run = RunTrain};
+  for (const auto& more : {ComputeFlags(), SecurityFlags()}) {
+    command.flags.insert(command.flags.end(), more.begin(), more.end());
+  }
+  return command;
+}
+
+}  // namespace isthmus

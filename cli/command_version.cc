@@ -1,0 +1,22 @@
+#include "absl/strings/str_cat.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "client/report.h"
+#include "link/frame.h"
+
+namespace isthmus {
+
+Command VersionCommand() {
+  return {
+      .name = "version",
+      .arguments = "",
+      .summary = "version of the program and of what it speaks",
+      .notes = "",
+      .flags = {},
+      .run = [](const Invocation&) {
+        Print(absl::StrCat("isthmus ", IsthmusVersion(), " (wire version ", kWireVersion, ")\n"));
+        return absl::OkStatus();
+      }};
+}
+
+}  // namespace isthmus

@@ -1,0 +1,164 @@
+#include "client/demo.h"
+
+#include <array>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "client/cut_model.h"
+#include "client/progress.h"
+#include "model/tokenizer.h"
+#include "model/weights.h"
+#include "nlohmann/json.hpp"
+
+namespace isthmus {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr uint64_t kSampleSeed = 7;
+constexpr double kSampleTemperature = 0.8;
+
+std::vector<std::string> Overrides(const DemoOptions& options, const std::string& codec,
+                                   const std::string& folder) {
+  std::vector<std::string> overrides = {
+      absl::StrCat("link.rate_mbps=", options.link_mbps),
+      absl::StrCat("output=", Json(absl::StrCat(options.out, "/", folder)).dump())};
+  if (!codec.empty()) overrides.push_back(absl::StrCat("codec=", Json(codec).dump()));
+  if (options.steps > 0) overrides.push_back(absl::StrCat("train.steps=", options.steps));
+  return overrides;
+}
+
+absl::StatusOr<DemoRun> RunOnce(const Job& job, const std::string& title,
+                                const TrainContext& context) {
+  if (context.progress != nullptr) {
+    context.progress->Finish();
+    context.progress->Note(absl::StrCat("demo: ", title, ": codec ", job.codec.forward, " / ",
+                                        job.codec.backward, " on ", job.link.rate_mbps,
+                                        " Mbit/s links"));
+  }
+  DemoRun run;
+  run.codec_forward = job.codec.forward;
+  run.codec_backward = job.codec.backward;
+  run.link_mbps = job.link.rate_mbps;
+  ISTHMUS_ASSIGN_OR_RETURN(run.report, RunTraining(job, context));
+  if (run.report.outcome == Report::Outcome::kInterrupted) {
+    return absl::CancelledError("demo: stopped");
+  }
+  return run;
+}
+
+absl::StatusOr<std::string> Sample(const Job& job, const Adapter* adapter,
+                                   const DemoOptions& options, const TrainContext& context) {
+  ISTHMUS_ASSIGN_OR_RETURN(const auto directory, ModelDirectory::Open(job.model));
+  ISTHMUS_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Open(job.model));
+  CutModel::Options model_options;
+  model_options.adapter = adapter;
+  model_options.threads = context.threads;
+  model_options.device = context.device;
+  ISTHMUS_ASSIGN_OR_RETURN(const auto model, CutModel::Open(context.engine, directory->config(),
+                                                            directory.get(), model_options));
+  ISTHMUS_ASSIGN_OR_RETURN(const auto prompt, tokenizer->Encode(options.prompt));
+  GenerateOptions generate;
+  generate.max_new_tokens = options.sample_tokens;
+  generate.max_positions = directory->config().max_positions;
+  generate.eos_ids = directory->config().eos_ids;
+  generate.sampler.temperature = kSampleTemperature;
+  generate.sampler.seed = kSampleSeed;
+  ISTHMUS_ASSIGN_OR_RETURN(const Generation generation,
+                           Generate(model.get(), prompt, generate, [](int32_t) { return true; }));
+  return tokenizer->Decode(generation.ids);
+}
+
+int64_t WireBytes(const Report& report) {
+  int64_t bytes = 0;
+  for (const WireRow& row : report.wire) bytes += row.wire_bytes();
+  return bytes;
+}
+
+Json OrNull(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
+
+Json RunJson(const DemoRun& run) {
+  const Report& report = run.report;
+  return {{"codec", {{"forward", run.codec_forward}, {"backward", run.codec_backward}}},
+          {"link_mbps", run.link_mbps},
+          {"wall_s", report.time.wall_s},
+          {"tokens_per_s", report.tokens_per_s},
+          {"wire_bytes", WireBytes(report)},
+          {"bits_per_element_forward", BitsPerElementOf(report.wire, Direction::kForward)},
+          {"bits_per_element_backward", BitsPerElementOf(report.wire, Direction::kBackward)},
+          {"loss_before", OrNull(report.loss.eval_before)},
+          {"loss_after", OrNull(report.loss.eval_after)}};
+}
+
+std::string Row(const DemoRun& run, double speedup) {
+  const Report& report = run.report;
+  return absl::StrFormat("%-28s %7.1f %9.2f %8.2f / %-6.2f %8.3f %8.3f %10.0f %8.1fx\n",
+                         absl::StrCat(run.codec_forward, " / ", run.codec_backward),
+                         report.time.wall_s, static_cast<double>(WireBytes(report)) * 1e-6,
+                         BitsPerElementOf(report.wire, Direction::kForward),
+                         BitsPerElementOf(report.wire, Direction::kBackward),
+                         report.loss.eval_before.value_or(0.0),
+                         report.loss.eval_after.value_or(0.0), report.tokens_per_s, speedup);
+}
+
+std::string Indented(const std::string& text) {
+  std::string out = "  ";
+  for (const char c : absl::StripAsciiWhitespace(text)) {
+    out.push_back(c);
+    if (c == '\n') out += "  ";
+  }
+  return out + "\n";
+}
+
+}  // namespace
+
+double DemoResult::speedup() const {
+  const double last_s = runs.back().report.time.wall_s;
+  return last_s > 0.0 ? runs.front().report.time.wall_s / last_s : 0.0;
+}
+
+std::string DemoResult::ToJson() const {
+  Json rows = Json::array();
+  for (const DemoRun& run : runs) rows.push_back(RunJson(run));
+  const Json json = {{"runs", std::move(rows)},
+                     {"speedup", speedup()},
+                     {"samples", {{"before", sample_before}, {"after", sample_after}}}};
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string DemoResult::Table() const {
+  std::string text = absl::StrFormat(
+      "%d steps over links of %g Mbit/s, client and two workers\n\n%-28s %7s %9s %17s %8s %8s %10s "
+      "%9s\n",
+      runs.front().report.steps, runs.front().link_mbps, "codec forward / backward", "time s",
+      "wire MB", "bits/element f/b", "loss", "after", "tokens/s", "speed-up");
+  for (const DemoRun& run : runs) {
+    const double first_s = runs.front().report.time.wall_s;
+    text += Row(run, run.report.time.wall_s > 0.0 ? first_s / run.report.time.wall_s : 0.0);
+  }
+  return absl::StrCat(text, "\nbefore:\n", Indented(sample_before), "\nafter, compressed:\n",
+                      Indented(sample_after));
+}
+
+absl::StatusOr<DemoResult> RunDemo(const DemoOptions& options, const TrainContext& context) {
+  ISTHMUS_ASSIGN_OR_RETURN(const Job raw,
+                           ReadJob(options.job_path, Overrides(options, "none", "uncompressed")));
+  ISTHMUS_ASSIGN_OR_RETURN(
+      const Job packed, ReadJob(options.job_path, Overrides(options, options.codec, "compressed")));
+  ISTHMUS_RETURN_IF_ERROR(RunOutput::Check(packed.output, OutputMode::kNew));
+  DemoResult result;
+  ISTHMUS_ASSIGN_OR_RETURN(result.sample_before, Sample(raw, nullptr, options, context));
+  ISTHMUS_ASSIGN_OR_RETURN(DemoRun first, RunOnce(raw, "uncompressed", context));
+  ISTHMUS_ASSIGN_OR_RETURN(DemoRun second, RunOnce(packed, "compressed", context));
+  result.runs = {std::move(first), std::move(second)};
+  ISTHMUS_ASSIGN_OR_RETURN(const auto directory, ModelDirectory::Open(packed.model));
+  ISTHMUS_ASSIGN_OR_RETURN(
+      const Adapter adapter,
+      ReadAdapter(absl::StrCat(packed.output, "/adapter"), directory->config()));
+  ISTHMUS_ASSIGN_OR_RETURN(result.sample_after, Sample(packed, &adapter, options, context));
+  return result;
+}
+
+}  // namespace isthmus
