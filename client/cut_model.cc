@@ -90,7 +90,7 @@ absl::StatusOr<Tensor> CutModel::Cross(Cut* cut, const Tensor& hidden, EdgeMode 
   ISTHMUS_ASSIGN_OR_RETURN(const Frame frame, cut->sender->Encode(mb, hidden, mode, false));
   MicroBatch received;
   ISTHMUS_ASSIGN_OR_RETURN(Tensor decoded, cut->receiver->Decode(frame, mode, &received));
-  const EdgeUse use = cut->sender->TakeUse(mode != EdgeMode::kTrain);
+  const EdgeUse use = cut->sender->TakeUse(static_cast<Traffic>(mode));
   cut->use.elements += use.elements;
   cut->use.wire_bytes += use.wire_bytes();
   return decoded;

@@ -339,7 +339,7 @@ absl::Status Session::RestoreCodecs(const v1::RestoreCodecs& restore) {
     runner_->RequestKeyFrames();
   } else {
     status = runner_->RestoreCodecs(CodecDirectory(plan_.embedded() ? restore.directory() : ""),
-                                    restore.step(), restore.hash());
+                                    restore.hash());
   }
   answer.mutable_codecs_restored()->set_ok(status.ok());
   answer.mutable_codecs_restored()->set_reason(std::string(status.message()));
