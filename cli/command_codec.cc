@@ -41,7 +41,7 @@ absl::Status RunCodec(const Invocation& in) {
 
 }  // namespace
 
-Command CodecCommand() {
+CliCommand CodecCommand() {
   return {.name = "codec",
           .arguments = "list",
           .least_arguments = 1,

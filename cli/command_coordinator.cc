@@ -36,23 +36,23 @@ absl::Status RunCoordinatorCommand(const Invocation& in) {
 
 }  // namespace
 
-Command CoordinatorCommand() {
-  Command command = {.name = "coordinator",
-                     .arguments = "",
-                     .summary = "schedules jobs on workers; no data passes through it",
-                     .notes = "",
-                     .flags = {{.name = "listen",
-                                .value = "HOST:PORT",
-                                .help = "gRPC: workers and clients",
-                                .fallback = "127.0.0.1:7600"},
-                               {.name = "http",
-                                .value = "HOST:PORT",
-                                .help = "status page, JSON, metrics",
-                                .fallback = "127.0.0.1:7680"},
-                               {.name = "state",
-                                .value = "DIR",
-                                .help = "where jobs are remembered (default: nowhere)"}},
-                     .run = RunCoordinatorCommand};
+CliCommand CoordinatorCommand() {
+  CliCommand command = {.name = "coordinator",
+                        .arguments = "",
+                        .summary = "schedules jobs on workers; no data passes through it",
+                        .notes = "",
+                        .flags = {{.name = "listen",
+                                   .value = "HOST:PORT",
+                                   .help = "gRPC: workers and clients",
+                                   .fallback = "127.0.0.1:7600"},
+                                  {.name = "http",
+                                   .value = "HOST:PORT",
+                                   .help = "status page, JSON, metrics",
+                                   .fallback = "127.0.0.1:7680"},
+                                  {.name = "state",
+                                   .value = "DIR",
+                                   .help = "where jobs are remembered (default: nowhere)"}},
+                        .run = RunCoordinatorCommand};
   const std::vector<Flag> security = SecurityFlags();
   command.flags.insert(command.flags.end(), security.begin(), security.end());
   return command;

@@ -85,8 +85,8 @@ absl::Status RunDemoCommand(const Invocation& in) {
 
 }  // namespace
 
-Command DemoCommand() {
-  Command command = {
+CliCommand DemoCommand() {
+  CliCommand command = {
       .name = "demo",
       .arguments = "",
       .summary = "a split fine-tuning run on this machine, with and without compression",

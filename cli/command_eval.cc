@@ -81,13 +81,13 @@ absl::Status RunEval(const Invocation& in) {
 
 }  // namespace
 
-Command EvalCommand() {
-  Command command = {.name = "eval",
-                     .arguments = "",
-                     .summary = "loss of a model on a file, whole or cut",
-                     .notes = "",
-                     .flags = LocalModelFlags(),
-                     .run = RunEval};
+CliCommand EvalCommand() {
+  CliCommand command = {.name = "eval",
+                        .arguments = "",
+                        .summary = "loss of a model on a file, whole or cut",
+                        .notes = "",
+                        .flags = LocalModelFlags(),
+                        .run = RunEval};
   const std::vector<Flag> own = {
       {.name = "data", .value = "FILE", .help = ".jsonl or .txt", .required = true},
       {.name = "sequence-length",

@@ -82,13 +82,13 @@ absl::Status RunGenerate(const Invocation& in) {
 
 }  // namespace
 
-Command GenerateCommand() {
-  Command command = {.name = "generate",
-                     .arguments = "",
-                     .summary = "text from a model, streamed, whole or cut",
-                     .notes = "",
-                     .flags = LocalModelFlags(),
-                     .run = RunGenerate};
+CliCommand GenerateCommand() {
+  CliCommand command = {.name = "generate",
+                        .arguments = "",
+                        .summary = "text from a model, streamed, whole or cut",
+                        .notes = "",
+                        .flags = LocalModelFlags(),
+                        .run = RunGenerate};
   const std::vector<Flag> own = {
       {.name = "prompt", .value = "TEXT", .help = "what to go on from", .required = true},
       {.name = "max-new-tokens",

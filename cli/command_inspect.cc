@@ -106,7 +106,7 @@ absl::Status RunInspect(const Invocation& in) {
 
 }  // namespace
 
-Command InspectCommand() {
+CliCommand InspectCommand() {
   return {.name = "inspect",
           .arguments = "FILE-OR-DIR",
           .least_arguments = 1,

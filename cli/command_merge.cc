@@ -3,7 +3,7 @@
 
 namespace isthmus {
 
-Command MergeCommand() {
+CliCommand MergeCommand() {
   return {.name = "merge",
           .arguments = "",
           .summary = "base and adapter as a plain Hugging Face folder",

@@ -63,9 +63,9 @@ absl::Status RunStop(const Invocation& in) {
   return absl::OkStatus();
 }
 
-Command Question(const std::string& name, const std::string& summary,
-                 absl::Status (*run)(const Invocation&)) {
-  Command command = {
+CliCommand Question(const std::string& name, const std::string& summary,
+                    absl::Status (*run)(const Invocation&)) {
+  CliCommand command = {
       .name = name,
       .arguments = "",
       .summary = summary,
@@ -80,14 +80,14 @@ Command Question(const std::string& name, const std::string& summary,
 
 }  // namespace
 
-Command StatusCommand() {
+CliCommand StatusCommand() {
   return Question("status", "workers and jobs of a coordinator", RunStatus);
 }
-Command JobsCommand() { return Question("jobs", "its jobs", RunJobs); }
-Command WorkersCommand() { return Question("workers", "its workers", RunWorkers); }
+CliCommand JobsCommand() { return Question("jobs", "its jobs", RunJobs); }
+CliCommand WorkersCommand() { return Question("workers", "its workers", RunWorkers); }
 
-Command StopCommand() {
-  Command command =
+CliCommand StopCommand() {
+  CliCommand command =
       Question("stop", "ends a job, with a checkpoint (default: the only running one)", RunStop);
   command.arguments = "[ID]";
   command.most_arguments = 1;

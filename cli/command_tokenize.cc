@@ -45,7 +45,7 @@ absl::Status RunTokenize(const Invocation& in) {
 
 }  // namespace
 
-Command TokenizeCommand() {
+CliCommand TokenizeCommand() {
   return {.name = "tokenize",
           .arguments = "",
           .summary = "token ids of standard input",

@@ -67,8 +67,8 @@ absl::Status RunTrain(const Invocation& in) {
 
 }  // namespace
 
-Command TrainCommand() {
-  Command command = {
+CliCommand TrainCommand() {
+  CliCommand command = {
       .name = "train",
       .arguments = "JOB.yaml",
       .least_arguments = 1,

@@ -6,7 +6,7 @@
 
 namespace isthmus {
 
-Command VersionCommand() {
+CliCommand VersionCommand() {
   return {
       .name = "version",
       .arguments = "",

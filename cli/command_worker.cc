@@ -58,8 +58,8 @@ absl::Status RunWorkerCommand(const Invocation& in) {
 
 }  // namespace
 
-Command WorkerCommand() {
-  Command command = {
+CliCommand WorkerCommand() {
+  CliCommand command = {
       .name = "worker",
       .arguments = "",
       .summary = "computes stages of the model for clients",

@@ -2,8 +2,8 @@
 
 namespace isthmus {
 
-const std::vector<Command>& AllCommands() {
-  static const auto* commands = new std::vector<Command>{
+const std::vector<CliCommand>& AllCommands() {
+  static const auto* commands = new std::vector<CliCommand>{
       DemoCommand(),  CoordinatorCommand(), WorkerCommand(),   TrainCommand(),
       EvalCommand(),  GenerateCommand(),    TokenizeCommand(), PlanCommand(),
       MergeCommand(), StatusCommand(),      JobsCommand(),     WorkersCommand(),

@@ -8,25 +8,25 @@
 
 namespace isthmus {
 
-Command CodecCommand();
-Command CoordinatorCommand();
-Command DemoCommand();
-Command EvalCommand();
-Command GenerateCommand();
-Command InspectCommand();
-Command JobsCommand();
-Command MergeCommand();
-Command PlanCommand();
-Command StatusCommand();
-Command StopCommand();
-Command TokenizeCommand();
-Command TrainCommand();
-Command VersionCommand();
-Command WorkerCommand();
-Command WorkersCommand();
+CliCommand CodecCommand();
+CliCommand CoordinatorCommand();
+CliCommand DemoCommand();
+CliCommand EvalCommand();
+CliCommand GenerateCommand();
+CliCommand InspectCommand();
+CliCommand JobsCommand();
+CliCommand MergeCommand();
+CliCommand PlanCommand();
+CliCommand StatusCommand();
+CliCommand StopCommand();
+CliCommand TokenizeCommand();
+CliCommand TrainCommand();
+CliCommand VersionCommand();
+CliCommand WorkerCommand();
+CliCommand WorkersCommand();
 
 // In the order of the help.
-const std::vector<Command>& AllCommands();
+const std::vector<CliCommand>& AllCommands();
 
 }  // namespace isthmus
 

@@ -83,14 +83,14 @@ std::string Expected(const Flag& flag) {
   return "a value";
 }
 
-std::vector<const Flag*> AllFlags(const Command& command) {
+std::vector<const Flag*> AllFlags(const CliCommand& command) {
   std::vector<const Flag*> flags;
   for (const Flag& flag : command.flags) flags.push_back(&flag);
   for (const Flag& flag : CommonFlags()) flags.push_back(&flag);
   return flags;
 }
 
-absl::StatusOr<const Flag*> FindFlag(const Command& command, absl::string_view name,
+absl::StatusOr<const Flag*> FindFlag(const CliCommand& command, absl::string_view name,
                                      absl::string_view shown) {
   std::vector<std::string> names;
   for (const Flag* flag : AllFlags(command)) {
@@ -112,7 +112,7 @@ bool ParseSwitch(absl::string_view text, bool* on) {
 // Fills an Invocation from one source after the other; an earlier source wins.
 class CommandLine {
  public:
-  explicit CommandLine(const Command& command) : command_(command) {}
+  explicit CommandLine(const CliCommand& command) : command_(command) {}
 
   absl::Status ReadArguments(absl::Span<const std::string> arguments);
   absl::Status ReadVariables(const Environment& environment);
@@ -125,7 +125,7 @@ class CommandLine {
   absl::Status Set(const Flag& flag, const std::string& text, absl::string_view where);
   absl::Status CheckArguments() const;
 
-  const Command& command_;
+  const CliCommand& command_;
   Invocation out_;
 };
 
@@ -254,7 +254,7 @@ absl::Status CommandLine::Finish() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Invocation> ParseCommandLine(const Command& command,
+absl::StatusOr<Invocation> ParseCommandLine(const CliCommand& command,
                                             absl::Span<const std::string> arguments,
                                             const Environment& environment) {
   CommandLine line(command);
@@ -283,7 +283,7 @@ std::string FlagHelp(const Flag& flag) {
 
 }  // namespace
 
-std::string CommandHelp(const Command& command) {
+std::string CommandHelp(const CliCommand& command) {
   std::string text = absl::StrCat("isthmus ", command.name);
   if (!command.arguments.empty()) absl::StrAppend(&text, " ", command.arguments);
   absl::StrAppend(&text, "  ", command.summary, "\n");
@@ -293,10 +293,10 @@ std::string CommandHelp(const Command& command) {
   return text;
 }
 
-std::string ProgramHelp(absl::Span<const Command> commands) {
+std::string ProgramHelp(absl::Span<const CliCommand> commands) {
   std::string text =
       "isthmus: fine-tunes a model that is split between a client and server workers\n\n";
-  for (const Command& command : commands) {
+  for (const CliCommand& command : commands) {
     absl::StrAppendFormat(&text, "  isthmus %-24s %s\n",
                           absl::StrCat(command.name, " ", command.arguments), command.summary);
   }

@@ -39,7 +39,7 @@ struct Flag {
 
 class Invocation;
 
-struct Command {
+struct CliCommand {
   std::string name;
   std::string arguments;  // "JOB.yaml", "[ID]", ""
   int least_arguments = 0, most_arguments = 0;
@@ -83,12 +83,12 @@ const std::vector<Flag>& CommonFlags();
 
 // `arguments` follow the command's name. kInvalidArgument names the flag and, for an unknown one,
 // the nearest known.
-absl::StatusOr<Invocation> ParseCommandLine(const Command& command,
+absl::StatusOr<Invocation> ParseCommandLine(const CliCommand& command,
                                             absl::Span<const std::string> arguments,
                                             const Environment& environment);
 
-std::string CommandHelp(const Command& command);
-std::string ProgramHelp(absl::Span<const Command> commands);
+std::string CommandHelp(const CliCommand& command);
+std::string ProgramHelp(absl::Span<const CliCommand> commands);
 
 // "model-root" -> "ISTHMUS_MODEL_ROOT".
 std::string VariableName(absl::string_view flag);

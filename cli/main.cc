@@ -25,9 +25,9 @@ void KeepFreedMemory() {
   ::mallopt(M_TRIM_THRESHOLD, 512 << 20);
 }
 
-absl::StatusOr<const Command*> FindCommand(const std::string& name) {
+absl::StatusOr<const CliCommand*> FindCommand(const std::string& name) {
   std::vector<std::string> names;
-  for (const Command& command : AllCommands()) {
+  for (const CliCommand& command : AllCommands()) {
     if (command.name == name) return &command;
     names.push_back(command.name);
   }
@@ -52,7 +52,7 @@ absl::Status Run(const std::vector<std::string>& words) {
     return absl::OkStatus();
   }
   const std::string name = words[0] == "--version" ? "version" : words[0];
-  ISTHMUS_ASSIGN_OR_RETURN(const Command* command, FindCommand(name));
+  ISTHMUS_ASSIGN_OR_RETURN(const CliCommand* command, FindCommand(name));
   const auto environment = [](const std::string& variable) -> const char* {
     return std::getenv(variable.c_str());
   };

@@ -29,8 +29,8 @@ constexpr char kCheckpoints[] = "checkpoints";
 constexpr char kLogs[] = "logs";
 
 // Everything a run makes, apart from event files. One of the first four says that a run was here.
-constexpr std::array<const char*, 7> kOwnNames = {
-    kJob, kSteps, kReport, kCheckpoints, "adapter", kLogs, "model.safetensors"};
+constexpr std::array<const char*, 8> kOwnNames = {
+    kJob, kSteps, kReport, kCheckpoints, "adapter", kLogs, "model.safetensors", "state"};
 
 bool HoldsRun(const std::string& folder) {
   std::error_code error;
