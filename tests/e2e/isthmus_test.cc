@@ -1,0 +1,257 @@
+// The built program as a user starts it: what a run leaves behind, stopping and going on, clusters
+// of separate processes with and without TLS, and what wrong input is told.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "nlohmann/json.hpp"
+#include "tests/e2e/child.h"
+
+namespace isthmus::e2e {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+using Words = std::vector<std::string>;
+
+// gRPC must never go through a proxy: this one is a dead port.
+const Words kDeadProxy = {"http_proxy=http://127.0.0.1:9", "https_proxy=http://127.0.0.1:9",
+                          "no_proxy="};
+
+class IsthmusTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = fs::path(::testing::TempDir()) / "isthmus-e2e-XXXXXX";
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    folder_ = name;
+  }
+  void TearDown() override {
+    if (!HasFailure()) fs::remove_all(folder_);
+  }
+
+  std::unique_ptr<Child> Start(const Words& arguments, const Words& environment = kDeadProxy) {
+    return std::make_unique<Child>(ISTHMUS_PROGRAM, arguments, folder_, environment);
+  }
+
+  // A job over the shipped story model; `rest` is more YAML.
+  std::string Job(const std::string& codec, int steps, const std::string& rest = "") {
+    const std::string examples = ISTHMUS_SOURCE_DIR "/examples";
+    const std::string path = folder_ + "/job.yaml";
+    std::ofstream(path) << "model: " << examples << "/stories260K\ndata:\n  train: " << examples
+                        << "/shakespeare/eval.txt\n  sequence_length: 16\n  pack: true\n"
+                        << "train:\n  steps: " << steps
+                        << "\n  micro_batch_size: 2\n  micro_batches: 2\n  seed: 7\n"
+                        << "  optimizer: {name: sgd, lr: 0.1}\ncodec: \"" << codec
+                        << "\"\noutput: run\n"
+                        << rest;
+    return path;
+  }
+  std::string Run(const std::string& file) const { return folder_ + "/run/" + file; }
+  int StepsDone() const { return LineCount(FileText(Run("steps.jsonl"))); }
+
+  // The loss of every step, as it was printed.
+  Words Losses() const {
+    Words losses;
+    std::istringstream lines(FileText(Run("steps.jsonl")));
+    for (std::string line; std::getline(lines, line);) {
+      const nlohmann::json step = nlohmann::json::parse(line, nullptr, false);
+      losses.push_back(step.is_object() && step.contains("loss") ? step["loss"].dump() : line);
+    }
+    return losses;
+  }
+
+  std::string folder_;
+};
+
+// One line on standard error, in the form that every error has.
+void ExpectOneError(const Child& child, const std::string& about) {
+  const std::string error = child.Error();
+  EXPECT_EQ(LineCount(error), 1) << error;
+  EXPECT_THAT(error, StartsWith("isthmus: "));
+  EXPECT_THAT(error, HasSubstr(about));
+  EXPECT_EQ(child.Out(), "");
+}
+
+TEST_F(IsthmusTest, ARunLeavesWhatItPromisesAndIsNotOverwritten) {
+  const std::string job = Job("int8", 4);
+  ASSERT_EQ(Start({"train", job, "--quiet"})->Wait(), 0);
+  const nlohmann::json report = nlohmann::json::parse(FileText(Run("report.json")), nullptr, false);
+  ASSERT_TRUE(report.is_object());
+  EXPECT_EQ(report.value("status", ""), "completed");
+  EXPECT_EQ(report.value("steps", 0), 4);
+  EXPECT_EQ(StepsDone(), 4);
+  EXPECT_TRUE(fs::exists(Run("adapter/adapter_model.safetensors")));
+  EXPECT_TRUE(fs::exists(Run("adapter/adapter_config.json")));
+  EXPECT_TRUE(fs::exists(Run("checkpoints/step-000004")));
+  Words names;
+  for (const auto& entry : fs::directory_iterator(folder_ + "/run")) {
+    names.push_back(entry.path().filename());
+  }
+  EXPECT_THAT(names, Contains(StartsWith("events.out.tfevents.")));
+
+  const std::string steps = FileText(Run("steps.jsonl"));
+  auto again = Start({"train", job, "--quiet"});
+  EXPECT_EQ(again->Wait(), 2);
+  ExpectOneError(*again, "--resume");
+  EXPECT_EQ(Start({"train", job, "--quiet", "--resume"})->Wait(), 0);  // completed already
+  EXPECT_EQ(FileText(Run("steps.jsonl")), steps);
+}
+
+class ResumeTest : public IsthmusTest, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(ResumeTest, AnInterruptedRunGoesOnToTheSameLosses) {
+  constexpr int kSteps = 40;
+  ASSERT_EQ(Start({"train", Job(GetParam(), kSteps), "--quiet"})->Wait(), 0);
+  const Words undisturbed = Losses();
+  ASSERT_EQ(undisturbed.size(), static_cast<size_t>(kSteps));
+  fs::remove_all(folder_ + "/run");
+
+  // Shaped, so that it does not end before it is interrupted; losses do not depend on links.
+  const std::string job = Job(GetParam(), kSteps, "link: {rate_mbps: 5}\n");
+  auto interrupted = Start({"train", job, "--quiet"});
+  ASSERT_TRUE(Eventually([&] { return StepsDone() >= 5; })) << interrupted->Error();
+  interrupted->Signal(SIGINT);
+  EXPECT_EQ(interrupted->Wait(), 130) << interrupted->Error();
+  ASSERT_LT(StepsDone(), kSteps);
+  auto resumed = Start({"train", job, "--quiet", "--resume"});
+  ASSERT_EQ(resumed->Wait(), 0) << resumed->Error();
+  EXPECT_EQ(Losses(), undisturbed);
+}
+
+INSTANTIATE_TEST_SUITE_P(Codecs, ResumeTest, ::testing::Values("none", "aqsgd(bits=4)"));
+
+// A coordinator and workers as processes of their own.
+class ClusterTest : public IsthmusTest {
+ protected:
+  void StartCoordinator(const std::string& host, const Words& security) {
+    grpc_ = FreePort();
+    http_ = FreePort();
+    Words words = {"coordinator",
+                   "--listen",
+                   host + ":" + std::to_string(grpc_),
+                   "--http",
+                   "127.0.0.1:" + std::to_string(http_),
+                   "--state",
+                   folder_ + "/coordinator"};
+    words.insert(words.end(), security.begin(), security.end());
+    coordinator_ = Start(words);
+  }
+  std::unique_ptr<Child> StartWorker(const std::string& name, const Words& security) {
+    Words words = {"worker",
+                   "--coordinator",
+                   Coordinator(),
+                   "--listen",
+                   "127.0.0.1:" + std::to_string(FreePort()),
+                   "--metrics",
+                   "127.0.0.1:" + std::to_string(FreePort()),
+                   "--name",
+                   name,
+                   "--state",
+                   folder_ + "/" + name};
+    words.insert(words.end(), security.begin(), security.end());
+    return Start(words);
+  }
+  std::unique_ptr<Child> Train(const std::string& job, Words more) {
+    more.insert(more.begin(), {"train", job, "--quiet", "--coordinator", Coordinator()});
+    return Start(more);
+  }
+  std::string Coordinator() const { return "127.0.0.1:" + std::to_string(grpc_); }
+
+  int grpc_ = 0, http_ = 0;
+  std::unique_ptr<Child> coordinator_;
+};
+
+TEST_F(ClusterTest, AWorkerThatDiesEndsTheJobWithAnIntactCheckpoint) {
+  StartCoordinator("127.0.0.1", {});
+  auto first = StartWorker("first", {}), second = StartWorker("second", {});
+  const std::string job =
+      Job("int8", 100000, "pipeline: {stages: 2}\ncheckpoint: {every_steps: 3, keep: 2}\n");
+  auto client = Train(job, {});
+  ASSERT_TRUE(Eventually([&] { return StepsDone() >= 8 || !client->Running(); }));
+  ASSERT_TRUE(client->Running()) << client->Error();
+  second->Signal(SIGKILL);
+  EXPECT_EQ(client->Wait(), 3);
+  ExpectOneError(*client, "second");
+
+  auto third = StartWorker("third", {});
+  auto resumed = Train(job, {"--resume", "--set", "train.steps=12"});
+  EXPECT_EQ(resumed->Wait(), 0) << resumed->Error();
+  EXPECT_EQ(StepsDone(), 12);
+  for (Child* child : {first.get(), third.get(), coordinator_.get()}) {
+    child->Signal(SIGTERM);
+    EXPECT_EQ(child->Wait(), 0) << child->Error();
+  }
+}
+
+TEST_F(ClusterTest, MutualTlsFromFiles) {
+  const std::string certificates = folder_ + "/certificates";
+  Child make(ISTHMUS_SOURCE_DIR "/deploy/certificates/make.sh",
+             {certificates, "127.0.0.1", "client"}, folder_);
+  ASSERT_EQ(make.Wait(), 0) << make.Error();
+  const auto security = [&](const std::string& name) {
+    return Words{"--tls-ca",   certificates + "/ca.pem",
+                 "--tls-cert", certificates + "/" + name + ".pem",
+                 "--tls-key",  certificates + "/" + name + ".key"};
+  };
+  StartCoordinator("0.0.0.0", security("127.0.0.1"));
+  auto first = StartWorker("first", security("127.0.0.1"));
+  auto second = StartWorker("second", security("127.0.0.1"));
+  auto client = Train(Job("int4", 3, "pipeline: {stages: 2}\n"), security("client"));
+  EXPECT_EQ(client->Wait(), 0) << client->Error();
+  EXPECT_EQ(StepsDone(), 3);
+
+  auto stranger = Start({"status", "--coordinator", Coordinator()});
+  EXPECT_EQ(stranger->Wait(), 3) << stranger->Out();
+  ExpectOneError(*stranger, "");
+}
+
+TEST_F(ClusterTest, ATakenPortNamesItsFlag) {
+  StartCoordinator("127.0.0.1", {});
+  auto second = Start({"coordinator", "--listen", Coordinator(), "--http", "127.0.0.1:0"});
+  // Whichever of the two came first has the port.
+  ASSERT_TRUE(Eventually([&] { return !second->Running() || !coordinator_->Running(); }));
+  Child& loser = second->Running() ? *coordinator_ : *second;
+  EXPECT_EQ(loser.Wait(), 2);
+  ExpectOneError(loser, "--listen");
+}
+
+struct WrongInput {
+  const char* name;
+  Words arguments;
+  const char* about;
+};
+
+class WrongInputTest : public IsthmusTest, public ::testing::WithParamInterface<WrongInput> {};
+
+TEST_P(WrongInputTest, IsOneLineAndStatusTwo) {
+  auto child = Start(GetParam().arguments);
+  EXPECT_EQ(child->Wait(), 2);
+  ExpectOneError(*child, GetParam().about);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Commands, WrongInputTest,
+    ::testing::Values(
+        WrongInput{"UnknownCommand", {"trian"}, "train"},
+        WrongInput{"UnknownFlag", {"train", "job.yaml", "--resme"}, "--resume"},
+        WrongInput{"NoJobFile", {"train", "nowhere/job.yaml"}, "nowhere/job.yaml"},
+        WrongInput{"OpenAddress", {"coordinator", "--listen", "0.0.0.0:0"}, "--insecure"},
+        WrongInput{"BadAddress", {"coordinator", "--listen", "127.0.0.1:99999"}, "--listen"},
+        WrongInput{"NoModel", {"eval", "--model", "nowhere", "--data", "x.txt"}, "nowhere"},
+        WrongInput{"NoCoordinator", {"worker"}, "--coordinator"}),
+    [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace isthmus::e2e
