@@ -90,6 +90,7 @@ class TrainingRun {
   bool done_ = false;
   const int64_t start_us_;
   int64_t threads_ = 1;
+  TlsFiles tls_;
 
   std::unique_ptr<ModelDirectory> model_;
   std::unique_ptr<WeightSource> random_;

@@ -21,6 +21,8 @@ TrainingRun::TrainingRun(const Job& job, const TrainContext& context)
       threads_(context.threads > 0 ? context.threads : 1) {
   report_.isthmus_version = std::string(IsthmusVersion());
   report_.seed = job.train.seed;
+  const Job::Tls& tls = job.security.tls;
+  tls_ = context.tls.enabled() ? context.tls : TlsFiles{tls.ca, tls.cert, tls.key};
 }
 
 TrainingRun::~TrainingRun() { Close(); }
@@ -205,7 +207,7 @@ absl::Status TrainingRun::StartCluster() {
 absl::Status TrainingRun::SubmitJob() {
   const bool embedded = cluster_ != nullptr;
   const std::string coordinator = embedded ? cluster_->coordinator() : context_.coordinator;
-  const TlsFiles tls = embedded ? TlsFiles{} : context_.tls;
+  const TlsFiles tls = embedded ? TlsFiles{} : tls_;
   ISTHMUS_RETURN_IF_ERROR(
       CheckAddressSecurity(coordinator, tls, context_.insecure, "--coordinator"));
   // Measured on one window's tokens: what a stage computes at a time is some of these.
@@ -236,7 +238,7 @@ absl::Status TrainingRun::OpenSession() {
   options.threads = threads_;
   options.device = context_.device;
   options.state_dir = output_->Path("state");
-  if (cluster_ == nullptr) options.grpc.tls = context_.tls;
+  if (cluster_ == nullptr) options.grpc.tls = tls_;
   if (job_.link.given())
     options.grpc.shaper = std::make_shared<Shaper>(job_.link.rate_mbps,
                                                    static_cast<int64_t>(job_.link.delay_ms * 1000));

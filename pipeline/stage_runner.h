@@ -100,6 +100,8 @@ class StageRunner {
   // as new.
   absl::StatusOr<std::string> SaveCodecs(const std::string& directory) const;
   absl::Status RestoreCodecs(const std::string& directory, const std::string& hash);
+  void
+  ForgetDecoderState();  // deltas are refused until key frames come, which the peers are asked for
   void RequestKeyFrames();  // both directions start again: the peers do the same
 
   PassTimes TakeTimes();  // since the last call

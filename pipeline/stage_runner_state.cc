@@ -51,6 +51,10 @@ void StageRunner::RequestKeyFrames() {
   }
 }
 
+void StageRunner::ForgetDecoderState() {
+  for (auto& [index, end] : edges_) end.receiver->decoder()->RequestKeyFrames();
+}
+
 int64_t StageRunner::codec_state_bytes() const {
   int64_t bytes = 0;
   for (const auto& [index, end] : edges_)

@@ -1,0 +1,48 @@
+#include "pipeline/simulator.h"
+
+#include <gtest/gtest.h>
+
+namespace isthmus {
+namespace {
+
+SimulatedStep Simulate(const char* name, std::vector<uint32_t> parties, uint32_t m,
+                       std::vector<StageCost> stages, std::vector<EdgeCost> edges, HostLink link) {
+  const auto schedule = MakeSchedule(name, {parties, m, false});
+  const std::vector<HostLink> links(schedule->of_party.size(), link);
+  return SimulateStep(*schedule, parties, stages, edges, links, 0.0);
+}
+
+TEST(SimulatorTest, OneMicroBatchIsTheSumOfItsWay) {
+  // 1 + 2 s forward, 4 + 3 s backward; each frame is 1 MB at 8 Mbit/s (1 s) and 0.5 s late.
+  const auto step =
+      Simulate("1f1b", {0, 1}, 1, {{1, 3}, {2, 4}}, {{1'000'000, 1'000'000}}, {8.0, 0.5});
+  EXPECT_NEAR(step.step_s, 1 + 1.5 + 2 + 4 + 1.5 + 3, 1e-9);
+  EXPECT_NEAR(step.busy_s[0], 4, 1e-9);
+  EXPECT_NEAR(step.egress_s[0], 1, 1e-9);
+}
+
+TEST(SimulatorTest, ManyMicroBatchesApproachTheBusiestResource) {
+  // Compute 0.02 s a stage, 1 MB frames at 80 Mbit/s: the client's uplink carries 2 x 0.1 s per
+  // micro-batch.
+  const std::vector<StageCost> stages(4, {0.01, 0.01});
+  const std::vector<EdgeCost> edges(3, {1'000'000, 1'000'000});
+  const auto step = Simulate("1f1b", {0, 1, 2, 0}, 16, stages, edges, {80.0, 0.0});
+  const double bound = 16 * 0.2;
+  EXPECT_GE(step.step_s, bound);
+  EXPECT_LE(step.step_s, bound / 0.80);
+  EXPECT_GT(Simulate("sequential", {0, 1, 2, 0}, 16, stages, edges, {80.0, 0.0}).step_s,
+            1.8 * bound);
+}
+
+TEST(SimulatorTest, FasterLinkIsNeverSlower) {
+  double last = 1e9;
+  for (const double rate : {1.0, 10.0, 100.0, 1000.0, 0.0}) {
+    const auto step = Simulate("1f1b", {0, 1, 0}, 4, {{0.1, 0.2}, {0.3, 0.4}, {0.1, 0.2}},
+                               {{100'000, 50'000}, {100'000, 50'000}}, {rate, 0.01});
+    EXPECT_LE(step.step_s, last + 1e-9);
+    last = step.step_s;
+  }
+}
+
+}  // namespace
+}  // namespace isthmus

@@ -1,0 +1,176 @@
+#include "pipeline/stage_runner.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/pipeline/fake_engine.h"
+#include "tests/pipeline/parties.h"
+
+namespace isthmus {
+namespace {
+
+// The model in one piece, without links or codecs.
+struct Unsplit {
+  double loss_sum = 0.0;
+  std::vector<double> squares;
+};
+Unsplit RunUnsplit(const PlanShape& shape) {
+  const ModelConfig config = FakeConfig(shape.layers, shape.width);
+  const auto group = MakeFakeStages(config, {{0, shape.layers, true, true}});
+  TestBatches batches;
+  Unsplit result;
+  const uint32_t n = static_cast<uint32_t>(shape.micro_batches);
+  for (uint32_t m = 0; m < n; ++m) {
+    MicroBatch mb = batches.Batch(m);
+    mb.index = m;
+    mb.loss_scale = 1.0 / static_cast<double>(TestBatches::PredictedOf(n));
+    result.loss_sum += group->stage(0)->Forward(mb, Pass::kTrain, {})->loss_sum;
+    EXPECT_TRUE(group->stage(0)->Backward(m, {}).ok());
+  }
+  const auto squares = group->GradientSquares();
+  for (const auto& s : *squares) result.squares.push_back(s.sum_of_squares);
+  return result;
+}
+
+PassSpec TrainPass(const PlanShape& shape, uint64_t step) {
+  const uint32_t n = static_cast<uint32_t>(shape.micro_batches);
+  return {step, n, EdgeMode::kTrain, 1.0 / static_cast<double>(TestBatches::PredictedOf(n))};
+}
+
+std::vector<double> SquaresInLayerOrder(Parties* parties) {
+  std::map<std::string, double> by_name;
+  for (uint32_t p = 0; p < static_cast<uint32_t>(parties->plan().parties_size()); ++p) {
+    const auto squares = parties->group(p)->GradientSquares();
+    for (const auto& s : *squares) by_name[s.name] = s.sum_of_squares;
+  }
+  std::vector<double> squares;
+  for (const auto& [name, value] : by_name) squares.push_back(value);
+  return squares;
+}
+
+double LossSum(const Parties::Outcome& outcome) {
+  double sum = 0.0;
+  for (const MicroBatchLoss& loss : outcome.losses) sum += loss.loss_sum;
+  return sum;
+}
+
+class Placement : public testing::TestWithParam<std::tuple<int, bool, const char*, int>> {};
+
+// With the identity codec a placement changes no bit, wherever the labels are and whatever the
+// schedule.
+TEST_P(Placement, SplitEqualsUnsplitBitForBit) {
+  PlanShape shape;
+  std::tie(shape.workers, shape.labels_at_server, shape.schedule, shape.micro_batches) = GetParam();
+  const Unsplit whole = RunUnsplit(shape);
+  Parties parties(MakeTestPlan(shape));
+  const Parties::Outcome outcome = parties.Run(TrainPass(shape, 1));
+  for (const absl::Status& status : outcome.status) ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(LossSum(outcome), whole.loss_sum);
+  EXPECT_EQ(SquaresInLayerOrder(&parties), whole.squares);
+}
+INSTANTIATE_TEST_SUITE_P(All, Placement,
+                         testing::Combine(testing::Values(1, 2, 4), testing::Bool(),
+                                          testing::Values("1f1b", "gpipe", "sequential"),
+                                          testing::Values(1, 4)));
+
+TEST(StageRunnerTest, EvaluationGivesTheSameLossAndChangesNoCodecState) {
+  PlanShape shape;
+  shape.codec_forward = "aqsgd(bits=4)";
+  shape.codec_backward = "int8";
+  Parties parties(MakeTestPlan(shape));
+  ASSERT_TRUE(parties.Run(TrainPass(shape, 1)).status[0].ok());
+  Bytes before, after;
+  const int64_t state = parties.runner(0)->codec_state_bytes();
+  const auto first = parties.Run({1, 4, EdgeMode::kEval, 1.0});
+  const auto second = parties.Run({1, 4, EdgeMode::kEval, 1.0});
+  ASSERT_TRUE(first.status[0].ok()) << first.status[0];
+  EXPECT_EQ(LossSum(first), LossSum(second));
+  EXPECT_EQ(parties.runner(0)->codec_state_bytes(), state);
+}
+
+TEST(StageRunnerTest, UncompressedEvaluationEqualsTheIdentityCodec) {
+  PlanShape shape, identity;
+  shape.codec_forward = shape.codec_backward = "int4";
+  Parties parties(MakeTestPlan(shape)), plain(MakeTestPlan(identity));
+  EXPECT_EQ(LossSum(parties.Run({0, 4, EdgeMode::kUncompressed, 1.0})),
+            LossSum(plain.Run({0, 4, EdgeMode::kEval, 1.0})));
+  EXPECT_NE(LossSum(parties.Run({0, 4, EdgeMode::kEval, 1.0})),
+            LossSum(plain.Run({0, 4, EdgeMode::kEval, 1.0})));
+}
+
+// A decoder that lost its state asks for key frames; the step ends, and the next one is coded as
+// deltas again.
+TEST(StageRunnerTest, LostDecoderStateIsMendedByKeyFrames) {
+  PlanShape shape;
+  shape.codec_forward = "aqsgd(bits=4)";
+  shape.codec_backward = "int8";
+  Parties parties(MakeTestPlan(shape));
+  const auto key_frames = [&parties] {
+    int64_t n = 0;
+    for (const auto& report : parties.runner(0)->TakeUse()) n += report.use.key_frames;
+    return n;
+  };
+  ASSERT_TRUE(parties.Run(TrainPass(shape, 1)).status[1].ok());
+  EXPECT_GT(key_frames(), 0);
+  ASSERT_TRUE(parties.Run(TrainPass(shape, 2)).status[1].ok());
+  EXPECT_EQ(key_frames(), 0);
+  parties.runner(1)->ForgetDecoderState();
+  const auto outcome = parties.Run(TrainPass(shape, 3));
+  for (const absl::Status& status : outcome.status) ASSERT_TRUE(status.ok()) << status;
+  EXPECT_GT(key_frames(), 0);
+  ASSERT_TRUE(parties.Run(TrainPass(shape, 4)).status[1].ok());
+  EXPECT_EQ(key_frames(), 0);
+}
+
+TEST(StageRunnerTest, CodecStateSurvivesSaveAndRestore) {
+  const std::string folder = testing::TempDir() + "/codecs";
+  PlanShape shape;
+  shape.codec_forward = "aqsgd(bits=4)";
+  shape.codec_backward = "int8";
+  Parties calm(MakeTestPlan(shape)), resumed(MakeTestPlan(shape));
+  for (uint64_t step = 1; step <= 2; ++step)
+    ASSERT_TRUE(calm.Run(TrainPass(shape, step)).status[0].ok());
+  std::vector<std::string> hashes;
+  for (uint32_t p = 0; p < 3; ++p) hashes.push_back(*calm.runner(p)->SaveCodecs(folder));
+  for (uint32_t p = 0; p < 3; ++p)
+    ASSERT_TRUE(resumed.runner(p)->RestoreCodecs(folder, hashes[p]).ok());
+  EXPECT_EQ(LossSum(calm.Run(TrainPass(shape, 3))), LossSum(resumed.Run(TrainPass(shape, 3))));
+  EXPECT_FALSE(resumed.runner(0)->RestoreCodecs(folder, "0123456789abcdef").ok());
+}
+
+// A link that breaks before, after or inside any frame of a step costs nothing but time.
+class BrokenLink : public testing::TestWithParam<Fault::Kind> {};
+TEST_P(BrokenLink, StepEqualsTheUndisturbedOne) {
+  PlanShape shape;
+  shape.codec_forward = "aqsgd(bits=4)";
+  shape.codec_backward = "int8";
+  Parties calm(MakeTestPlan(shape));
+  const double want = LossSum(calm.Run(TrainPass(shape, 1)));
+  for (int64_t frame = 1; frame <= 8; ++frame) {
+    Parties parties(MakeTestPlan(shape), {{GetParam(), static_cast<int>(frame % 2), frame, 0}});
+    const auto outcome = parties.Run(TrainPass(shape, 1));
+    for (const absl::Status& status : outcome.status)
+      ASSERT_TRUE(status.ok()) << status << " frame " << frame;
+    EXPECT_EQ(LossSum(outcome), want) << "frame " << frame;
+    EXPECT_EQ(SquaresInLayerOrder(&parties), SquaresInLayerOrder(&calm)) << "frame " << frame;
+  }
+}
+INSTANTIATE_TEST_SUITE_P(All, BrokenLink,
+                         testing::Values(Fault::Kind::kCutBefore, Fault::Kind::kCutAfter,
+                                         Fault::Kind::kTruncate, Fault::Kind::kCorrupt,
+                                         Fault::Kind::kDuplicate));
+
+// A peer that is gone for good, at whatever frame, ends the step at every party with a status;
+// nobody waits for ever.
+TEST(StageRunnerTest, LostPeerEndsEveryParty) {
+  for (int64_t frame = 1; frame <= 8; ++frame) {
+    PlanShape shape;
+    Parties parties(MakeTestPlan(shape),
+                    {{Fault::Kind::kLoseForGood, static_cast<int>(frame % 2), frame, 0}});
+    const auto outcome = parties.Run(TrainPass(shape, 1));
+    EXPECT_FALSE(outcome.status[0].ok()) << "frame " << frame;
+    EXPECT_FALSE(outcome.status[1].ok()) << "frame " << frame;
+  }
+}
+
+}  // namespace
+}  // namespace isthmus
