@@ -1,0 +1,117 @@
+#include "link/outbox.h"
+
+#include <gtest/gtest.h>
+
+#include "base/crc32c.h"
+
+namespace isthmus {
+namespace {
+
+Frame Payload(size_t bytes) {
+  Frame frame;
+  frame.payload.assign(bytes, 1);
+  frame.header.payload_bytes = static_cast<uint32_t>(bytes);
+  frame.header.payload_crc = Crc32c(frame.payload);
+  return frame;
+}
+
+class OutboxTest : public ::testing::Test {
+ protected:
+  // The sequence number of the next message, 0 for an own frame, -1 for none.
+  int64_t Next(Outbox* outbox, int64_t now_us = 0) {
+    last_ = outbox->Next(now_us, delivered_, &stats_, &wake_us_);
+    return last_ == nullptr ? -1 : static_cast<int64_t>(last_->header.sequence);
+  }
+  uint64_t delivered_ = 0;
+  LinkStats stats_;
+  int64_t wake_us_ = 0;
+  SealedFramePtr last_;
+};
+
+TEST_F(OutboxTest, NumbersFromOneAndKeepsUntilAcknowledged) {
+  Outbox outbox(nullptr, false);
+  outbox.Add(Payload(10), 0);
+  outbox.Add(Payload(20), 0);
+  EXPECT_EQ(outbox.bytes(), 10 + 20 + 2 * FrameHeader::kBytes);
+  EXPECT_EQ(Next(&outbox), 1);
+  EXPECT_EQ(Next(&outbox), 2);
+  EXPECT_EQ(Next(&outbox), -1);
+  EXPECT_TRUE(outbox.Acknowledge(1));
+  EXPECT_EQ(outbox.bytes(), 20 + FrameHeader::kBytes);
+  EXPECT_FALSE(outbox.Acknowledge(3));  // never sent
+  EXPECT_TRUE(outbox.Acknowledge(2));
+  EXPECT_TRUE(outbox.Acknowledge(1));  // late, harmless
+  EXPECT_TRUE(outbox.empty());
+}
+
+TEST_F(OutboxTest, RewindSendsTheSameBytesAgain) {
+  Outbox outbox(nullptr, false);
+  for (int i = 0; i < 3; ++i) outbox.Add(Payload(10), 0);
+  EXPECT_EQ(Next(&outbox), 1);
+  EXPECT_EQ(Next(&outbox), 2);
+  const SealedFramePtr second = last_;
+  EXPECT_TRUE(outbox.Rewind(1));
+  EXPECT_EQ(Next(&outbox), 2);
+  EXPECT_EQ(last_, second);  // encoded once
+  EXPECT_EQ(Next(&outbox), 3);
+  EXPECT_EQ(stats_.resent_frames, 1);
+  EXPECT_EQ(stats_.resent_bytes, 10 + WireHeaderBytes(10, false));
+  EXPECT_EQ(stats_.sent_frames, 4);
+  EXPECT_FALSE(outbox.Rewind(9));
+}
+
+TEST_F(OutboxTest, OwnFramesOvertake) {
+  Outbox outbox(nullptr, false);
+  outbox.Add(Payload(10), 0);
+  outbox.OweAck();
+  outbox.OwePing();
+  delivered_ = 42;
+  EXPECT_EQ(Next(&outbox), 0);
+  EXPECT_EQ(last_->header.kind, FrameKind::kAck);
+  EXPECT_EQ(last_->header.step, 42u);
+  EXPECT_EQ(Next(&outbox), 0);
+  EXPECT_EQ(last_->header.kind, FrameKind::kPing);
+  EXPECT_EQ(Next(&outbox), 1);
+}
+
+// 8 Mbit/s: a byte per microsecond; delay 500.
+TEST_F(OutboxTest, TheShaperHoldsOneFrameAndTheDelayHoldsMany) {
+  const int64_t wire = 1000 + WireHeaderBytes(1000, false);
+  Outbox outbox(std::make_shared<Shaper>(8.0, 500), false);
+  for (int i = 0; i < 3; ++i) outbox.Add(Payload(1000), 100);
+  EXPECT_EQ(Next(&outbox, 100), -1);
+  EXPECT_EQ(wake_us_, 100 + wire);                // through the shaper: the next may enter
+  EXPECT_EQ(Next(&outbox, 100 + wire + 30), -1);  // the timer is late, the second frame is not
+  EXPECT_EQ(wake_us_, 100 + wire + 500);
+  EXPECT_EQ(Next(&outbox, 100 + wire + 500), 1);
+  EXPECT_EQ(Next(&outbox, 100 + wire + 500), -1);
+  EXPECT_EQ(wake_us_, 100 + 2 * wire);
+  EXPECT_EQ(Next(&outbox, 100 + 2 * wire), -1);
+  EXPECT_EQ(Next(&outbox, 100 + 2 * wire + 500), 2);
+  EXPECT_EQ(Next(&outbox, 100 + 3 * wire + 499), -1);
+  EXPECT_EQ(Next(&outbox, 100 + 3 * wire + 500), 3);
+}
+
+TEST_F(OutboxTest, AnAckWaitsForOneFrameOnly) {
+  Outbox outbox(std::make_shared<Shaper>(8.0, 0), false);
+  for (int i = 0; i < 5; ++i) outbox.Add(Payload(1000), 0);
+  EXPECT_EQ(Next(&outbox, 1), -1);
+  outbox.OweAck();
+  const int64_t wire = 1000 + WireHeaderBytes(1000, false);
+  EXPECT_EQ(Next(&outbox, 1 + wire), 1);
+  EXPECT_EQ(Next(&outbox, 1 + wire + 200), 0);
+  EXPECT_EQ(last_->header.kind, FrameKind::kAck);
+}
+
+TEST_F(OutboxTest, GoodbyeGivesUpWhatWaits) {
+  Outbox outbox(nullptr, false);
+  outbox.Add(Payload(10), 0);
+  outbox.SayGoodbye(SealOwnFrame(FrameKind::kGoodbye, 0, {}));
+  EXPECT_FALSE(outbox.goodbye_written());
+  EXPECT_EQ(Next(&outbox), 0);
+  EXPECT_EQ(last_->header.kind, FrameKind::kGoodbye);
+  EXPECT_TRUE(outbox.goodbye_written());
+}
+
+}  // namespace
+}  // namespace isthmus
