@@ -156,5 +156,11 @@ uint32_t FloatsFromHalf(const uint16_t* in, size_t n, float factor, float* out) 
   return HWY_DYNAMIC_DISPATCH(FloatsFromHalf)(in, n, factor, out);
 }
 
+int64_t CountBeyondHalf(const float* x, size_t n) {
+  return std::count_if(x, x + n, [](float v) {
+    return (std::bit_cast<uint32_t>(v) & 0x7FFFFFFFu) >= kHalfOverflow;
+  });
+}
+
 }  // namespace isthmus
 #endif  // HWY_ONCE

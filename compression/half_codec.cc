@@ -59,17 +59,11 @@ class HalfEncoder final : public Stateless<Encoder> {
     const auto* bytes = reinterpret_cast<const uint8_t*>(codes_.data());
     out->insert(out->end(), bytes, bytes + 2 * n);
     if (half_ == Half::kFp16 && factor == 1.0f && magnitude >= kHalfOverflow)
-      size.saturated = CountBeyondHalf(x_TD);
+      size.saturated = CountBeyondHalf(x_TD.data(), n);
     return size;
   }
 
  private:
-  static int64_t CountBeyondHalf(absl::Span<const float> x) {
-    return std::count_if(x.begin(), x.end(), [](float v) {
-      return (std::bit_cast<uint32_t>(v) & 0x7FFFFFFFu) >= kHalfOverflow;
-    });
-  }
-
   Half half_;
   EdgeShape shape_;
   std::vector<uint16_t> codes_;

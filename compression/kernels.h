@@ -44,6 +44,9 @@ uint32_t FloatsFromBf16(const uint16_t* in, size_t n, float* out);
 uint32_t HalfFromFloats(const float* x, size_t n, float factor, uint16_t* out);
 uint32_t FloatsFromHalf(const uint16_t* in, size_t n, float factor, float* out);
 
+// How many of n values round beyond half's largest, 65504.
+int64_t CountBeyondHalf(const float* x, size_t n);
+
 // noise[i] for the values first, first + 1, … of the stream under `key`: word i % 4 of Philox(key,
 // i / 4, high), upper 24 bits, centred. `first` is a multiple of 4.
 void FillNoise(uint64_t key, uint64_t first, uint64_t high, size_t n, float* noise);

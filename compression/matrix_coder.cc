@@ -5,19 +5,10 @@
 
 #include "compression/bit_stream.h"
 #include "compression/frame_check.h"
+#include "compression/scratch.h"
 #include "compression/transpose.h"
 
 namespace isthmus {
-namespace {
-
-template <typename T>
-T* Room(std::vector<T>* scratch, size_t n) {
-  if (scratch->size() < n) scratch->resize(n);
-  return scratch->data();
-}
-
-}  // namespace
-
 MatrixCoder::MatrixCoder(const MatrixFormat& matrix, int64_t width)
     : format_(matrix.format),
       group_(matrix.group),

@@ -18,7 +18,6 @@ class RowNoise {
   explicit RowNoise(const EdgeShape& shape)
       : shape_(shape), row_(static_cast<size_t>(shape.width)) {}
 
-  // Rows of `samples` are asked for in rising order.
   void Begin(uint64_t step, absl::Span<const SampleRows> samples) {
     step_ = step;
     samples_ = samples;
@@ -26,8 +25,12 @@ class RowNoise {
     keyed_ = false;
   }
 
-  // width values for one row, valid until the next call.
+  // width values for one row, valid until the next call. Rising rows are the fast order.
   const float* Row(int64_t row) {
+    if (row < samples_[at_].begin) {
+      at_ = 0;
+      keyed_ = false;
+    }
     while (at_ + 1 < samples_.size() && row >= samples_[at_].begin + samples_[at_].tokens) {
       ++at_;
       keyed_ = false;

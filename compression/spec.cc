@@ -158,6 +158,10 @@ absl::StatusOr<int64_t> SpecArguments::RequiredInt(absl::string_view key, int64_
   return number;
 }
 
+std::string SpecArguments::Word(absl::string_view key, absl::string_view otherwise) const {
+  return std::string(Has(key) ? absl::string_view(*Find(key)) : otherwise);
+}
+
 absl::StatusOr<int> SpecArguments::Choice(absl::string_view key,
                                           const std::vector<std::string>& choices,
                                           int otherwise) const {

@@ -44,6 +44,7 @@ class SpecArguments {
   absl::StatusOr<int64_t> Int(absl::string_view key, int64_t low, int64_t high,
                               int64_t otherwise) const;
   absl::StatusOr<int64_t> RequiredInt(absl::string_view key, int64_t low, int64_t high) const;
+  std::string Word(absl::string_view key, absl::string_view otherwise) const;
   // The index in `choices` of the word under `key`.
   absl::StatusOr<int> Choice(absl::string_view key, const std::vector<std::string>& choices,
                              int otherwise) const;
