@@ -57,7 +57,8 @@ at::Tensor FromBytes(const Tensor& tensor, at::ScalarType dtype, const at::Devic
 Tensor ToBytes(const at::Tensor& tensor) {
   auto host = std::make_shared<at::Tensor>(tensor.detach().to(at::kCPU, at::kFloat).contiguous());
   const void* data = host->data_ptr();
-  return Tensor::View(DType::kF32, host->sizes().vec(), data, std::move(host));
+  Shape shape = host->sizes().vec();
+  return Tensor::View(DType::kF32, std::move(shape), data, std::move(host));
 }
 
 Tensor CopyToBytes(const at::Tensor& tensor) {

@@ -1,8 +1,8 @@
 #include "engine/torch/torch_stage_group.h"
 
+#include <map>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "base/status.h"
 #include "engine/torch/convert.h"
 #include "engine/torch/guard.h"
@@ -10,7 +10,7 @@
 namespace isthmus {
 namespace {
 
-using TensorsByName = absl::flat_hash_map<absl::string_view, const Tensor*>;
+using TensorsByName = std::map<absl::string_view, const Tensor*>;
 
 TensorsByName ByName(absl::Span<const NamedTensor> tensors) {
   TensorsByName by_name;
