@@ -1,4 +1,6 @@
 // Weights drawn from a seed, as Hugging Face initialises its models.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -45,7 +47,11 @@ class SeededWeights : public WeightSource {
   static absl::StatusOr<Tensor> Allocate(const std::string& name, const Shape& shape) {
     uint64_t n = 1;
     for (int64_t size : shape) n *= static_cast<uint64_t>(size);  // bounded by kMax…: no overflow
-    float* values = new (std::nothrow) float[n];
+    // More than the machine has would be granted (Linux overcommits) and end the process on first
+    // touch.
+    const uint64_t memory = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) *
+                            static_cast<uint64_t>(sysconf(_SC_PAGE_SIZE));
+    float* values = n > memory / sizeof(float) ? nullptr : new (std::nothrow) float[n];
     if (values == nullptr) {
       return ResourceExhausted("tensor \"", name, "\": expected memory for ", ToString(shape),
                                ", got none (init: random)");
