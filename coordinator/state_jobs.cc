@@ -347,9 +347,10 @@ std::string State::Shortage(const Job& job) const {
     if (Ready(worker)) ++ready;
     if (worker.job != 0) busy.push_back(absl::StrCat(name, " with ", JobId(worker.job)));
   }
+  const int64_t needed = WorkersNeeded(job.request);
   std::string text =
-      absl::StrCat("queued: expected ", WorkersNeeded(job.request),
-                   job.request.stages() > 0 ? "" : " or more", " ready workers, got ", ready);
+      absl::StrCat("queued: expected ", needed, job.request.stages() > 0 ? "" : " or more",
+                   needed == 1 ? " ready worker, got " : " ready workers, got ", ready);
   if (!busy.empty()) absl::StrAppend(&text, " (busy: ", absl::StrJoin(busy, ", "), ")");
   return text;
 }

@@ -241,7 +241,7 @@ TEST_F(ControlTest, NobodyInTimeIsUnavailable) {
   Words client;
   const auto job = JobControl::Submit(address_, {}, Request(1, 0.2), Callbacks(&client));
   EXPECT_EQ(job.status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(std::string(job.status().message()), HasSubstr("ready workers, got 0"));
+  EXPECT_THAT(std::string(job.status().message()), HasSubstr("ready worker, got 0"));
 }
 
 TEST_F(ControlTest, AnImpossibleRequestIsInvalid) {
