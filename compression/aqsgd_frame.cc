@@ -278,8 +278,8 @@ class AqsgdEncoder final : public Encoder {
     if (training) end_.Stage(sample, next, m_.data());
   }
 
-  // Computes change_ = x - m_. A change larger in energy than the sample predicts worse than
-  // nothing.
+  // Computes change_ = x - m_. A change with more than half the energy of the sample predicts too
+  // little: a key frame serves better.
   Kind ChooseKind(const float* x, size_t n) {
     float* change = Room(&change_, n);
     double value_energy = 0, change_energy = 0;
@@ -290,7 +290,7 @@ class AqsgdEncoder final : public Encoder {
     }
     const uint32_t magnitude = ScanExtent(change, n).magnitude;
     if (magnitude == 0) return kNoChange;
-    return magnitude > kLargestChange || change_energy > value_energy ? kKey : kChange;
+    return magnitude > kLargestChange || 2 * change_energy > value_energy ? kKey : kChange;
   }
 
   void EncodeKey(const float* x, const SampleRows& sample, bool training, Bytes* out,

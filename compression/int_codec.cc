@@ -105,10 +105,10 @@ class IntCodec final : public Codec {
   }
   StateSize StateSizeFor(const EdgeShape&) const override { return {}; }
 
-  // Two symmetric levels at the largest magnitude would lose most groups; at a multiple of the RMS
-  // they keep the energy.
+  // Two levels at the extremes would put every value further out than it is; at a multiple of the
+  // RMS they keep the energy.
   static RangeRule DefaultRange(const GroupFormat& format) {
-    return format.symmetric && format.bits == 1 ? RangeRule::kRms : RangeRule::kMinMax;
+    return format.bits == 1 ? RangeRule::kRms : RangeRule::kMinMax;
   }
 
  private:
