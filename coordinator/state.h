@@ -99,8 +99,10 @@ struct StateOptions {
   std::string version;               // of this program, for messages
   int64_t heartbeat_us = 1'000'000;  // told to workers; three missed: lost
   int64_t prepare_us = 30'000'000;   // a plan not prepared by then fails
-  int64_t stop_us = 20'000'000;      // a client told to stop has this long to write its checkpoint
-  int64_t release_us = 5'000'000;    // a worker of a finished job has this long to say so itself
+  // A client told to stop has this long for its step and its checkpoint; on a slow link a step
+  // alone can take a minute.
+  int64_t stop_us = 300'000'000;
+  int64_t release_us = 5'000'000;  // a worker of a finished job has this long to say so itself
   size_t max_workers = 256;
   size_t max_open_jobs = 256;    // queued or running
   size_t max_ended_jobs = 1000;  // remembered here; older ones are in the history only

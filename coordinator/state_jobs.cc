@@ -169,9 +169,10 @@ void State::OnDrainRequested() {
 }
 
 // A running job's client gets time for its checkpoint, which needs the workers; a waiting job just
-// ends.
+// ends, and so does one that is asked by a user for the second time.
 void State::AskToStop(Job& job, v1::JobStopped::Cause cause, const std::string& message) {
-  if (job.phase == Phase::kStopping) return;
+  const bool again = cause == v1::JobStopped::STOPPED_BY_USER && job.stop_cause == cause;
+  if (job.phase == Phase::kStopping && !again) return;
   if (job.phase != Phase::kRunning) return Abort(job, cause, message);
   job.phase = Phase::kStopping;
   job.stop_cause = cause;

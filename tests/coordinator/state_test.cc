@@ -452,9 +452,20 @@ TEST(StateStops, AClientThatDoesNotObeyIsEnded) {
   TestCluster c;
   c.RunJobOnTwo();
   c.Do(StopAsked{1, "job-1"});
-  c.Pass(21 * kTestSecondUs, {1, 2});
+  c.Pass(301 * kTestSecondUs, {1, 2});
   EXPECT_EQ(c.Job("job-1").status(), "interrupted");
   EXPECT_THAT(c.StopReason(1, "job-1"), HasSubstr("did not finish in time"));
+}
+
+TEST(StateStops, AskedTwiceItEndsAtOnce) {
+  TestCluster c;
+  c.RunJobOnTwo();
+  c.Do(StopAsked{1, "job-1"});
+  EXPECT_EQ(c.Job("job-1").status(), "running");
+  c.Do(StopAsked{2, "job-1"});
+  EXPECT_TRUE(c.boxes.answers.at(2).ok());
+  EXPECT_EQ(c.Job("job-1").status(), "interrupted");
+  EXPECT_EQ(c.StopReason(1, "job-1"), "stopped by isthmus stop");
 }
 
 TEST(StateStops, AQueuedJobJustEnds) {
