@@ -136,6 +136,17 @@ EdgeUse EdgeSender::TakeUse(Traffic traffic) {
   return std::exchange(use_[static_cast<size_t>(traffic)], {});
 }
 
+absl::StatusOr<std::unique_ptr<EdgeReceiver>> EdgeReceiver::Make(const std::string& codec,
+                                                                 const EdgeShape& shape) {
+  auto receiver = std::unique_ptr<EdgeReceiver>(new EdgeReceiver);
+  receiver->shape_ = shape;
+  ISTHMUS_ASSIGN_OR_RETURN(const auto parsed, Codec::Parse(codec));
+  ISTHMUS_ASSIGN_OR_RETURN(receiver->decoder_, parsed->MakeDecoder(shape));
+  ISTHMUS_ASSIGN_OR_RETURN(const auto identity, Codec::Parse("none"));
+  ISTHMUS_ASSIGN_OR_RETURN(receiver->identity_, identity->MakeDecoder(shape));
+  return receiver;
+}
+
 absl::StatusOr<Tensor> EdgeReceiver::Decode(const Frame& frame, EdgeMode mode, MicroBatch* mb) {
   ByteReader reader(frame.payload);
   if (shape_.direction == Direction::kForward) {
