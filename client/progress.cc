@@ -65,7 +65,9 @@ bool Progress::Due(int64_t done, int64_t total) {
     drawn_us_ = form_ == Form::kBar ? 0 : now;
   }
   const int64_t every = form_ == Form::kBar ? kBarEveryUs : kLineEveryUs;
-  if (now - drawn_us_ < every && done < total) return false;
+  // The end is shown too, but for short work without a line before it.
+  const bool last = done >= total && (form_ == Form::kBar || drawn_us_ > first_us_);
+  if (now - drawn_us_ < every && !last) return false;
   drawn_us_ = now;
   return true;
 }

@@ -50,10 +50,21 @@ TEST_F(ProgressTest, LinesComeEveryFewSeconds) {
   EXPECT_EQ(shown_, before);
 }
 
-TEST_F(ProgressTest, TheLastStepIsAlwaysShown) {
+TEST_F(ProgressTest, TheEndOfLongWorkIsShown) {
   Progress progress = Make(Progress::Form::kLines);
+  progress.Show(At(1));
+  clock_.AdvanceUs(6'000'000);
+  progress.Show(At(99));
+  clock_.AdvanceUs(1'000);
   progress.Show(At(100));
-  EXPECT_THAT(shown_, StartsWith("step 100/100"));
+  EXPECT_THAT(shown_, HasSubstr("step 100/100"));
+}
+
+TEST_F(ProgressTest, ShortWorkIsQuiet) {
+  Progress progress = Make(Progress::Form::kLines);
+  progress.Show(At(99));
+  progress.Show(At(100));
+  EXPECT_EQ(shown_, "");
 }
 
 TEST_F(ProgressTest, BarIsDrawnOverAndRemoved) {
