@@ -115,8 +115,7 @@ absl::StatusOr<SplitStep> ByteLevel(const Json& step, absl::string_view where) {
   ISTHMUS_ASSIGN_OR_RETURN(Regex pattern, Regex::Compile(kByteLevelPattern));
   return [=](std::vector<Piece>* pieces) -> absl::Status {
     for (Piece& piece : *pieces)
-      if (add_space && !piece.text.empty() && !IsSpace(CodePointAt(piece.text, 0)))
-        piece.text.insert(0, " ");
+      if (add_space && !piece.text.empty() && piece.text[0] != ' ') piece.text.insert(0, " ");
     if (use_regex) ISTHMUS_RETURN_IF_ERROR(CutAll(pattern, false, Behavior::kIsolated, pieces));
     for (Piece& piece : *pieces) piece.text = ToByteCharacters(piece.text);
     return absl::OkStatus();
