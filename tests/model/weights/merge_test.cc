@@ -143,6 +143,8 @@ TEST_P(OverflowTest, LeavesNothingBehind) {
   EXPECT_EQ(files, 2u);
 }
 
+INSTANTIATE_TEST_SUITE_P(F16, OverflowTest,
+                         ::testing::Values(std::pair{TinyConfigText(), DType::kF16}));
 INSTANTIATE_TEST_SUITE_P(Models, MergeTest,
                          ::testing::Values(std::pair{TinyConfigText(), DType::kF32},
                                            std::pair{TinyConfigText(), DType::kBF16},
