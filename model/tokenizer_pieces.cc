@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "model/sentencepiece_library.h"
+
 namespace isthmus {
 
 using sentencepiece::SentencePieceProcessor;
@@ -14,21 +16,26 @@ PieceModel::PieceModel(std::unique_ptr<SentencePieceProcessor> processor)
 PieceModel::~PieceModel() = default;
 
 std::unique_ptr<PieceModel> PieceModel::Parse(const std::string& bytes) {
-  auto processor = std::make_unique<SentencePieceProcessor>();
-  if (!processor->LoadFromSerializedProto(bytes).ok()) return nullptr;
+  const SentencePieceLibrary* library = SentencePieceLibrary::Get();
+  if (library == nullptr) return nullptr;
+  auto processor = library->MakeProcessor();
+  if (!library->Ok([&] { return processor->LoadFromSerializedProto(bytes); })) return nullptr;
   return std::unique_ptr<PieceModel>(new PieceModel(std::move(processor)));
 }
 
 bool PieceModel::Encode(const std::string& text, std::vector<int32_t>* ids) const {
   std::vector<int> part;
-  if (!processor_->Encode(text, &part).ok()) return false;
+  const auto encode = [&] { return processor_->Encode(text, &part); };
+  if (!SentencePieceLibrary::Get()->Ok(encode)) return false;
   ids->insert(ids->end(), part.begin(), part.end());
   return true;
 }
 
 std::string PieceModel::Decode(const std::vector<int32_t>& ids) const {
   std::string text;
-  return processor_->Decode(std::vector<int>(ids.begin(), ids.end()), &text).ok() ? text : "";
+  const std::vector<int> numbers(ids.begin(), ids.end());
+  const auto decode = [&] { return processor_->Decode(numbers, &text); };
+  return SentencePieceLibrary::Get()->Ok(decode) ? text : "";
 }
 
 int32_t PieceModel::size() const { return processor_->GetPieceSize(); }

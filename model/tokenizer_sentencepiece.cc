@@ -5,6 +5,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "base/status.h"
+#include "model/sentencepiece_library.h"
 #include "model/tokenizer_added.h"
 #include "model/tokenizer_pieces.h"
 #include "model/unicode.h"
@@ -132,6 +133,9 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> ParseSentencePiece(absl::string_view 
   // The older ("legacy") tokenizer takes the model file's word on the space in front of a text.
   if (!config.legacy && !config.add_prefix_space)
     model.append(kNoDummyPrefix, sizeof kNoDummyPrefix - 1);
+  if (SentencePieceLibrary::Get() == nullptr)
+    return Unimplemented(
+        "tokenizer.model: expected libsentencepiece.so.0 on this machine, got none (", where, ")");
   std::unique_ptr<PieceModel> pieces = PieceModel::Parse(model);
   if (pieces == nullptr)
     return InvalidArgument("tokenizer.model: expected a sentencepiece model, got a damaged file (",
