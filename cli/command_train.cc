@@ -9,6 +9,7 @@
 #include "client/interrupt.h"
 #include "client/job.h"
 #include "client/progress.h"
+#include "client/report.h"
 #include "client/train.h"
 #include "metrics/exporter/exporter.h"
 
@@ -45,6 +46,7 @@ absl::StatusOr<std::unique_ptr<MetricsExporter>> StartMetrics(const Invocation& 
   if (!in.Given("metrics")) return std::unique_ptr<MetricsExporter>();
   ISTHMUS_RETURN_IF_ERROR(
       CheckAddressSecurity(in.Text("metrics"), {}, in.On("insecure"), "--metrics"));
+  Metrics::Global().DeclareRole("client", IsthmusVersion());
   return MetricsExporter::Start(in.Text("metrics"), "--metrics", &Metrics::Global());
 }
 

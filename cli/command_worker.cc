@@ -43,6 +43,7 @@ absl::StatusOr<std::unique_ptr<MetricsExporter>> StartMetrics(const Invocation& 
   if (in.Text("metrics") == kOff) return std::unique_ptr<MetricsExporter>();
   ISTHMUS_RETURN_IF_ERROR(
       CheckAddressSecurity(in.Text("metrics"), {}, in.On("insecure"), "--metrics"));
+  Metrics::Global().DeclareRole("worker", IsthmusVersion());
   return MetricsExporter::Start(in.Text("metrics"), "--metrics", &Metrics::Global());
 }
 

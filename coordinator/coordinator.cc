@@ -51,7 +51,7 @@ class RunningCoordinator final : public Coordinator {
     if (!options_.state_dir.empty()) {
       ISTHMUS_ASSIGN_OR_RETURN(history_, History::Open(options_.state_dir));
     }
-    Metrics::Global().DeclareRole("coordinator", options_.version, options_.revision);
+    Metrics::Global().DeclareRole("coordinator", options_.version);
     loop_.emplace(&io_, StateOptionsOf(options_), planner_, history_.get());
     ISTHMUS_ASSIGN_OR_RETURN(
         http_, HttpServer::Listen(&io_, options_.http, "--http", MakeHttpApi(Sources())));

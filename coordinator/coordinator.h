@@ -20,7 +20,6 @@ struct CoordinatorOptions {
   TlsFiles tls;                           // of gRPC; HTTP is plain and read-only
   bool insecure = false;                  // addresses beyond loopback without TLS
   std::string version;
-  std::string revision;  // of the source, for build_info
   int64_t heartbeat_us = 1'000'000;
   int64_t drain_us = 8'000'000;  // what running jobs have to write a checkpoint when it ends
 };

@@ -72,9 +72,8 @@ Metrics& Metrics::Global() {
   return *metrics;
 }
 
-void Metrics::DeclareRole(absl::string_view role, absl::string_view version,
-                          absl::string_view revision) {
-  Get(kBuildInfo, {std::string(version), std::string(revision), kCompiler}).Set(1);
+void Metrics::DeclareRole(absl::string_view role, absl::string_view version) {
+  Get(kBuildInfo, {std::string(version), ISTHMUS_REVISION, kCompiler}).Set(1);
   for (int row = 0; row < kRows; ++row) {
     if (!Contains(kTable[row].where, role)) continue;
     if (kTable[row].labels.empty()) Find(row, {});

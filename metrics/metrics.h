@@ -123,7 +123,7 @@ class Metrics {
 
   // Shows build_info and the zeros of every metric that `role` ("worker", "client", "coordinator")
   // reports.
-  void DeclareRole(absl::string_view role, absl::string_view version, absl::string_view revision);
+  void DeclareRole(absl::string_view role, absl::string_view version);
 
   // The series with these label values, made when it is new. Values are cut to 64 printable ASCII
   // characters. Beyond 1024 series of a metric all new ones share one whose labels say "other": a
