@@ -20,22 +20,27 @@ class WeightSource {
   virtual absl::StatusOr<Tensor> Load(const std::string& name) = 0;
 };
 
-// A Hugging Face model directory: config.json, one or many safetensors files, memory-mapped; every offset is checked at Open.
+// A Hugging Face model directory: config.json, one or many safetensors files, memory-mapped; every
+// offset is checked at Open.
 class ModelDirectory : public WeightSource {
  public:
-  // Checks that every tensor of the architecture is there with its shape. Errors are kInvalidArgument (or kNotFound), one line.
-  // With `weights` false only config.json is read (init: random).
-  static absl::StatusOr<std::unique_ptr<ModelDirectory>> Open(const std::string& path, bool weights = true);
+  // Checks that every tensor of the architecture is there with its shape. Errors are
+  // kInvalidArgument (or kNotFound), one line. With `weights` false only config.json is read (init:
+  // random).
+  static absl::StatusOr<std::unique_ptr<ModelDirectory>> Open(const std::string& path,
+                                                              bool weights = true);
 
   virtual const ModelConfig& config() const = 0;
   virtual const std::string& path() const = 0;
-  virtual DType stored_dtype() const = 0;   // of the block weights
-  // Names the content: config and tensor index with a checksum of each tensor. Reads every byte once, then is remembered.
+  virtual DType stored_dtype() const = 0;  // of the block weights
+  // Names the content: config and tensor index with a checksum of each tensor. Reads every byte
+  // once, then is remembered.
   virtual absl::StatusOr<std::string> ContentId() = 0;
 };
 
-// Weights drawn from a seed as Hugging Face initialises them (normal with initializer_range, norms 1, biases 0); each tensor from
-// its own counter-based key, so that every party draws its own layers alone.
+// Weights drawn from a seed as Hugging Face initialises them (normal with initializer_range, norms
+// 1, biases 0); each tensor from its own counter-based key, so that every party draws its own
+// layers alone.
 std::unique_ptr<WeightSource> RandomWeights(const ModelConfig& config, uint64_t seed);
 
 }  // namespace isthmus
