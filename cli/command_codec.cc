@@ -47,7 +47,6 @@ CliCommand CodecCommand() {
           .least_arguments = 1,
           .most_arguments = 1,
           .summary = "the codecs of this build",
-          .notes = "",
           .flags = {{.name = "json", .kind = FlagKind::kSwitch, .help = "one JSON document"}},
           .run = RunCodec};
 }

@@ -38,9 +38,7 @@ absl::Status RunCoordinatorCommand(const Invocation& in) {
 
 CliCommand CoordinatorCommand() {
   CliCommand command = {.name = "coordinator",
-                        .arguments = "",
                         .summary = "schedules jobs on workers; no data passes through it",
-                        .notes = "",
                         .flags = {{.name = "listen",
                                    .value = "HOST:PORT",
                                    .help = "gRPC: workers and clients",
@@ -52,6 +50,7 @@ CliCommand CoordinatorCommand() {
                                   {.name = "state",
                                    .value = "DIR",
                                    .help = "where jobs are remembered (default: nowhere)"}},
+                        .ends_orderly = true,
                         .run = RunCoordinatorCommand};
   const std::vector<Flag> security = SecurityFlags();
   command.flags.insert(command.flags.end(), security.begin(), security.end());

@@ -88,7 +88,6 @@ absl::Status RunDemoCommand(const Invocation& in) {
 CliCommand DemoCommand() {
   CliCommand command = {
       .name = "demo",
-      .arguments = "",
       .summary = "a split fine-tuning run on this machine, with and without compression",
       .notes =
           "Coordinator, two workers and client as processes, slow links emulated; a small story "
@@ -112,6 +111,7 @@ CliCommand DemoCommand() {
                  .help = "keep the two runs here (default: nowhere)"},
                 {.name = "quiet", .kind = FlagKind::kSwitch, .help = "no progress"},
                 {.name = "json", .kind = FlagKind::kSwitch, .help = "one JSON document"}},
+      .ends_orderly = true,
       .run = RunDemoCommand};
   const std::vector<Flag> compute = ComputeFlags();
   command.flags.insert(command.flags.end(), compute.begin(), compute.end());

@@ -83,10 +83,9 @@ absl::Status RunEval(const Invocation& in) {
 
 CliCommand EvalCommand() {
   CliCommand command = {.name = "eval",
-                        .arguments = "",
                         .summary = "loss of a model on a file, whole or cut",
-                        .notes = "",
                         .flags = LocalModelFlags(),
+                        .ends_orderly = true,
                         .run = RunEval};
   const std::vector<Flag> own = {
       {.name = "data", .value = "FILE", .help = ".jsonl or .txt", .required = true},

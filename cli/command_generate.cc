@@ -84,10 +84,9 @@ absl::Status RunGenerate(const Invocation& in) {
 
 CliCommand GenerateCommand() {
   CliCommand command = {.name = "generate",
-                        .arguments = "",
                         .summary = "text from a model, streamed, whole or cut",
-                        .notes = "",
                         .flags = LocalModelFlags(),
+                        .ends_orderly = true,
                         .run = RunGenerate};
   const std::vector<Flag> own = {
       {.name = "prompt", .value = "TEXT", .help = "what to go on from", .required = true},

@@ -112,8 +112,6 @@ CliCommand InspectCommand() {
           .least_arguments = 1,
           .most_arguments = 1,
           .summary = "what a checkpoint, model, adapter or safetensors file holds",
-          .notes = "",
-          .flags = {},
           .run = RunInspect};
 }
 

@@ -5,9 +5,7 @@ namespace isthmus {
 
 CliCommand MergeCommand() {
   return {.name = "merge",
-          .arguments = "",
           .summary = "base and adapter as a plain Hugging Face folder",
-          .notes = "",
           .flags = {{.name = "model", .value = "DIR", .help = "the base model", .required = true},
                     {.name = "adapter", .value = "DIR", .help = "a PEFT adapter", .required = true},
                     {.name = "out", .value = "DIR", .help = "folder to make", .required = true}},

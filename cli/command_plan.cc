@@ -31,7 +31,6 @@ CliCommand PlanCommand() {
       .least_arguments = 1,
       .most_arguments = 1,
       .summary = "placement, step time, bytes and memory of a job; runs nothing",
-      .notes = "",
       .flags = {{.name = "set",
                  .value = "KEY=VALUE",
                  .help = "a key of the job file, with dots",

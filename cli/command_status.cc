@@ -67,9 +67,7 @@ CliCommand Question(const std::string& name, const std::string& summary,
                     absl::Status (*run)(const Invocation&)) {
   CliCommand command = {
       .name = name,
-      .arguments = "",
       .summary = summary,
-      .notes = "",
       .flags = {CoordinatorFlag(true),
                 {.name = "json", .kind = FlagKind::kSwitch, .help = "one JSON document"}},
       .run = run};

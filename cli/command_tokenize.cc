@@ -47,7 +47,6 @@ absl::Status RunTokenize(const Invocation& in) {
 
 CliCommand TokenizeCommand() {
   return {.name = "tokenize",
-          .arguments = "",
           .summary = "token ids of standard input",
           .notes =
               "Standard input: one JSON object {\"text\": …} a line. Standard output: {\"ids\": "

@@ -4,6 +4,7 @@
 #include "base/status.h"
 #include "cli/commands.h"
 #include "cli/engine.h"
+#include "cli/metrics_flag.h"
 #include "cli/output.h"
 #include "cli/security_flags.h"
 #include "client/interrupt.h"
@@ -11,7 +12,6 @@
 #include "client/progress.h"
 #include "client/report.h"
 #include "client/train.h"
-#include "metrics/exporter/exporter.h"
 
 namespace isthmus {
 namespace {
@@ -26,7 +26,14 @@ absl::Status CheckFlags(const Invocation& in) {
   return absl::OkStatus();
 }
 
-TrainContext ContextOf(const Invocation& in, Engine* engine, Progress* progress) {
+// Flags win over the job's `security:`.
+TlsFiles TlsFor(const Invocation& in, const Job& job) {
+  const TlsFiles flags = TlsOf(in);
+  const Job::Tls& tls = job.security.tls;
+  return flags.enabled() ? flags : TlsFiles{tls.ca, tls.cert, tls.key};
+}
+
+TrainContext ContextOf(const Invocation& in, const Job& job, Engine* engine, Progress* progress) {
   TrainContext context;
   context.engine = engine;
   context.coordinator = in.Text("coordinator");
@@ -35,30 +42,25 @@ TrainContext ContextOf(const Invocation& in, Engine* engine, Progress* progress)
   context.overwrite = in.On("overwrite");
   context.threads = in.Integer("threads");
   context.device = in.Text("device");
-  context.tls = TlsOf(in);
+  context.tls = TlsFor(in, job);
   context.insecure = in.On("insecure");
   context.progress = progress;
   context.signal = Interrupt::flag();
   return context;
 }
 
-absl::StatusOr<std::unique_ptr<MetricsExporter>> StartMetrics(const Invocation& in) {
-  if (!in.Given("metrics")) return std::unique_ptr<MetricsExporter>();
-  ISTHMUS_RETURN_IF_ERROR(
-      CheckAddressSecurity(in.Text("metrics"), {}, in.On("insecure"), "--metrics"));
-  Metrics::Global().DeclareRole("client", IsthmusVersion());
-  return MetricsExporter::Start(in.Text("metrics"), "--metrics", &Metrics::Global());
-}
-
 absl::Status RunTrain(const Invocation& in) {
   ISTHMUS_RETURN_IF_ERROR(CheckFlags(in));
   ISTHMUS_ASSIGN_OR_RETURN(const Job job, ReadJob(in.arguments()[0], in.Texts("set")));
-  if (in.Given("coordinator")) ISTHMUS_RETURN_IF_ERROR(CoordinatorOf(in).status());
+  if (in.Given("coordinator")) {
+    ISTHMUS_RETURN_IF_ERROR(CheckAddressSecurity(in.Text("coordinator"), TlsFor(in, job),
+                                                 in.On("insecure"), "--coordinator"));
+  }
   ISTHMUS_ASSIGN_OR_RETURN(const auto exporter, StartMetrics(in));
   ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in));
   Progress progress(Progress::Choose(in.On("quiet")));
   ISTHMUS_ASSIGN_OR_RETURN(const Report report,
-                           RunTraining(job, ContextOf(in, engine.get(), &progress)));
+                           RunTraining(job, ContextOf(in, job, engine.get(), &progress)));
   progress.Finish();
   Print(in.On("json") ? report.ToJson() : report.Summary());
   if (report.outcome != Report::Outcome::kInterrupted) return absl::OkStatus();
@@ -77,26 +79,28 @@ CliCommand TrainCommand() {
       .most_arguments = 1,
       .summary = "fine-tunes a model as the job file says",
       .notes = "Without --coordinator: an embedded cluster of child processes on this machine.",
-      .flags =
-          {{.name = "set",
-            .value = "KEY=VALUE",
-            .help = "a key of the job file, with dots",
-            .repeated = true},
-           CoordinatorFlag(false),
-           {.name = "wait",
-            .kind = FlagKind::kSeconds,
-            .value = "TIME",
-            .help = "for enough ready workers",
-            .fallback = "60s"},
-           {.name = "resume",
-            .kind = FlagKind::kSwitch,
-            .help = "go on from the newest checkpoint of the output folder"},
-           {.name = "overwrite",
-            .kind = FlagKind::kSwitch,
-            .help = "replace an earlier run in the output folder"},
-           {.name = "metrics", .value = "HOST:PORT", .help = "Prometheus metrics (default: none)"},
-           {.name = "quiet", .kind = FlagKind::kSwitch, .help = "no progress"},
-           {.name = "json", .kind = FlagKind::kSwitch, .help = "report.json on standard output"}},
+      .flags = {{.name = "set",
+                 .value = "KEY=VALUE",
+                 .help = "a key of the job file, with dots",
+                 .repeated = true},
+                CoordinatorFlag(false),
+                {.name = "wait",
+                 .kind = FlagKind::kSeconds,
+                 .value = "TIME",
+                 .help = "for enough ready workers",
+                 .fallback = "60s"},
+                {.name = "resume",
+                 .kind = FlagKind::kSwitch,
+                 .help = "go on from the newest checkpoint of the output folder"},
+                {.name = "overwrite",
+                 .kind = FlagKind::kSwitch,
+                 .help = "replace an earlier run in the output folder"},
+                MetricsFlag("off"),
+                {.name = "quiet", .kind = FlagKind::kSwitch, .help = "no progress"},
+                {.name = "json",
+                 .kind = FlagKind::kSwitch,
+                 .help = "report.json on standard output"}},
+      .ends_orderly = true,
       .run = RunTrain};
   for (const auto& more : {ComputeFlags(), SecurityFlags()}) {
     command.flags.insert(command.flags.end(), more.begin(), more.end());

@@ -9,10 +9,7 @@ namespace isthmus {
 CliCommand VersionCommand() {
   return {
       .name = "version",
-      .arguments = "",
       .summary = "version of the program and of what it speaks",
-      .notes = "",
-      .flags = {},
       .run = [](const Invocation&) {
         Print(absl::StrCat("isthmus ", IsthmusVersion(), " (wire version ", kWireVersion, ")\n"));
         return absl::OkStatus();

@@ -6,17 +6,15 @@
 #include "base/status.h"
 #include "cli/commands.h"
 #include "cli/engine.h"
+#include "cli/metrics_flag.h"
 #include "cli/security_flags.h"
 #include "client/cluster_child.h"
 #include "client/interrupt.h"
 #include "client/report.h"
-#include "metrics/exporter/exporter.h"
 #include "worker/worker.h"
 
 namespace isthmus {
 namespace {
-
-constexpr char kOff[] = "off";
 
 WorkerOptions OptionsOf(const Invocation& in) {
   WorkerOptions options;
@@ -39,14 +37,6 @@ WorkerOptions OptionsOf(const Invocation& in) {
   return options;
 }
 
-absl::StatusOr<std::unique_ptr<MetricsExporter>> StartMetrics(const Invocation& in) {
-  if (in.Text("metrics") == kOff) return std::unique_ptr<MetricsExporter>();
-  ISTHMUS_RETURN_IF_ERROR(
-      CheckAddressSecurity(in.Text("metrics"), {}, in.On("insecure"), "--metrics"));
-  Metrics::Global().DeclareRole("worker", IsthmusVersion());
-  return MetricsExporter::Start(in.Text("metrics"), "--metrics", &Metrics::Global());
-}
-
 absl::Status RunWorkerCommand(const Invocation& in) {
   ISTHMUS_ASSIGN_OR_RETURN(const auto exporter, StartMetrics(in));
   ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in));
@@ -62,9 +52,7 @@ absl::Status RunWorkerCommand(const Invocation& in) {
 CliCommand WorkerCommand() {
   CliCommand command = {
       .name = "worker",
-      .arguments = "",
       .summary = "computes stages of the model for clients",
-      .notes = "",
       .flags = {CoordinatorFlag(true),
                 {.name = "listen",
                  .value = "HOST:PORT",
@@ -73,10 +61,7 @@ CliCommand WorkerCommand() {
                 {.name = "advertise",
                  .value = "HOST:PORT",
                  .help = "how others reach it (default: --listen)"},
-                {.name = "metrics",
-                 .value = "HOST:PORT",
-                 .help = "Prometheus metrics, or `off`",
-                 .fallback = "127.0.0.1:9464"},
+                MetricsFlag("127.0.0.1:9464"),
                 {.name = "name", .value = "NAME", .help = "for people (default: host and port)"},
                 {.name = "model-root",
                  .value = "DIR",
@@ -104,6 +89,7 @@ CliCommand WorkerCommand() {
                  .value = "N",
                  .help = "emulate this delay",
                  .fallback = "0"}},
+      .ends_orderly = true,
       .run = RunWorkerCommand};
   for (const auto& more : {ComputeFlags(), SecurityFlags()}) {
     command.flags.insert(command.flags.end(), more.begin(), more.end());

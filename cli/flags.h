@@ -41,12 +41,13 @@ class Invocation;
 
 struct CliCommand {
   std::string name;
-  std::string arguments;  // "JOB.yaml", "[ID]", ""
+  std::string arguments = {};  // "JOB.yaml", "[ID]", ""
   int least_arguments = 0, most_arguments = 0;
-  std::string summary;  // one line
-  std::string notes;    // further lines of its help; may be empty
-  std::vector<Flag> flags;
-  std::function<absl::Status(const Invocation&)> run;
+  std::string summary;     // one line
+  std::string notes = {};  // further lines of its help; may be empty
+  std::vector<Flag> flags = {};
+  bool ends_orderly = false;  // looks at Interrupt: a signal does not kill it at once
+  std::function<absl::Status(const Invocation&)> run = {};
 };
 
 // One command line, checked: every value is of its kind and within its range.

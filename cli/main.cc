@@ -64,6 +64,7 @@ absl::Status Run(const std::vector<std::string>& words) {
     return absl::OkStatus();
   }
   SetUpLog(invocation);
+  if (command->ends_orderly) Interrupt::Install();
   return command->run(invocation);
 }
 
@@ -72,7 +73,6 @@ absl::Status Run(const std::vector<std::string>& words) {
 
 int main(int argc, char** argv) {
   isthmus::KeepFreedMemory();
-  isthmus::Interrupt::Install();
   const absl::Status status = isthmus::Run(std::vector<std::string>(argv + 1, argv + argc));
   if (!status.ok()) {
     const std::string line = isthmus::ErrorLine(status);

@@ -1,0 +1,23 @@
+#include "cli/metrics_flag.h"
+
+#include "base/status.h"
+#include "link/tls.h"
+
+namespace isthmus {
+
+Flag MetricsFlag(const std::string& fallback) {
+  return {.name = "metrics",
+          .value = "HOST:PORT",
+          .help = "Prometheus metrics, or `off`",
+          .fallback = fallback};
+}
+
+absl::StatusOr<std::unique_ptr<MetricsExporter>> StartMetrics(const Invocation& invocation) {
+  const std::string address = invocation.Text("metrics");
+  if (address == "off") return std::unique_ptr<MetricsExporter>();
+  ISTHMUS_RETURN_IF_ERROR(
+      CheckAddressSecurity(address, {}, invocation.On("insecure"), "--metrics"));
+  return MetricsExporter::Start(address, "--metrics", &Metrics::Global());
+}
+
+}  // namespace isthmus

@@ -1,0 +1,21 @@
+// --metrics: where a process shows its Prometheus metrics.
+#ifndef ISTHMUS_CLI_METRICS_FLAG_H_
+#define ISTHMUS_CLI_METRICS_FLAG_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "cli/flags.h"
+#include "metrics/exporter/exporter.h"
+
+namespace isthmus {
+
+// `fallback` is an address, or "off".
+Flag MetricsFlag(const std::string& fallback);
+// Null with `off`. Keep it as long as metrics are to be served.
+absl::StatusOr<std::unique_ptr<MetricsExporter>> StartMetrics(const Invocation& invocation);
+
+}  // namespace isthmus
+
+#endif  // ISTHMUS_CLI_METRICS_FLAG_H_
