@@ -226,7 +226,7 @@ TEST_P(ReferenceContract, GptNano) {
 }
 
 TEST_P(ReferenceContract, Stories260KFull) { CheckFullCurves("stories260K", 0.01, 3e-4, 1e-4); }
-TEST_P(ReferenceContract, BabyLlamaFull) { CheckFullCurves("babyllama-105", 0.01, 3e-4, 1e-4); }
+TEST_P(ReferenceContract, BabyLlamaFull) { CheckFullCurves("babyllama-105", 1e-3, 3e-4, 1e-4); }
 TEST_P(ReferenceContract, Mixed14mFull) { CheckFullCurves("mixed-14m", 0.01, 3e-4, 1e-4); }
 // A rate of 0.1 makes this curve chaotic: fp32 and double of the reference itself are 2e-4 apart.
 TEST_P(ReferenceContract, GptNanoFull) { CheckFullCurves("gpt-nano-sort", 0.1, 1e-3, 1e-3); }

@@ -232,7 +232,7 @@ TEST_P(StageContract, IncompleteStateIsRefused) {
 // SGD with rate 1 shows the gradient: it is what a step takes away. Along its own direction the
 // loss must fall by its norm.
 TEST_P(StageContract, GradientsAreFiniteDifferences) {
-  constexpr double kStep = 1e-2;
+  constexpr double kStep = 4e-3;
   for (const ModelConfig& config : Models()) {
     for (TrainSpec train : {Lora(), Full()}) {
       train.optimizer = {};
@@ -252,7 +252,7 @@ TEST_P(StageContract, GradientsAreFiniteDifferences) {
         double squares = 0.0;
         for (size_t i = 0; i < from.size(); ++i) squares += std::pow(from[i] - to[i], 2);
         const double norm = std::sqrt(squares);
-        if (norm < 2e-2) continue;  // below the rounding of an fp32 loss
+        if (norm < 5e-2) continue;  // below the rounding of an fp32 loss
         double loss[2];
         for (int side : {0, 1}) {
           std::vector<NamedTensor> moved = before;
