@@ -10,7 +10,6 @@
 #include "client/interrupt.h"
 #include "client/job.h"
 #include "client/progress.h"
-#include "client/report.h"
 #include "client/train.h"
 
 namespace isthmus {
@@ -56,7 +55,7 @@ absl::Status RunTrain(const Invocation& in) {
     ISTHMUS_RETURN_IF_ERROR(CheckAddressSecurity(in.Text("coordinator"), TlsFor(in, job),
                                                  in.On("insecure"), "--coordinator"));
   }
-  ISTHMUS_ASSIGN_OR_RETURN(const auto exporter, StartMetrics(in));
+  ISTHMUS_ASSIGN_OR_RETURN(const auto exporter, StartMetrics(in, "client"));
   ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in));
   Progress progress(Progress::Choose(in.On("quiet")));
   ISTHMUS_ASSIGN_OR_RETURN(const Report report,

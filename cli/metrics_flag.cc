@@ -1,6 +1,7 @@
 #include "cli/metrics_flag.h"
 
 #include "base/status.h"
+#include "client/report.h"
 #include "link/tls.h"
 
 namespace isthmus {
@@ -12,11 +13,13 @@ Flag MetricsFlag(const std::string& fallback) {
           .fallback = fallback};
 }
 
-absl::StatusOr<std::unique_ptr<MetricsExporter>> StartMetrics(const Invocation& invocation) {
+absl::StatusOr<std::unique_ptr<MetricsExporter>> StartMetrics(const Invocation& invocation,
+                                                              absl::string_view role) {
   const std::string address = invocation.Text("metrics");
   if (address == "off") return std::unique_ptr<MetricsExporter>();
   ISTHMUS_RETURN_IF_ERROR(
       CheckAddressSecurity(address, {}, invocation.On("insecure"), "--metrics"));
+  Metrics::Global().DeclareRole(role, IsthmusVersion());
   return MetricsExporter::Start(address, "--metrics", &Metrics::Global());
 }
 

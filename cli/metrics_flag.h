@@ -13,8 +13,9 @@ namespace isthmus {
 
 // `fallback` is an address, or "off".
 Flag MetricsFlag(const std::string& fallback);
-// Null with `off`. Keep it as long as metrics are to be served.
-absl::StatusOr<std::unique_ptr<MetricsExporter>> StartMetrics(const Invocation& invocation);
+// `role`: "worker", "client". Null with `off`. Keep it as long as metrics are to be served.
+absl::StatusOr<std::unique_ptr<MetricsExporter>> StartMetrics(const Invocation& invocation,
+                                                              absl::string_view role);
 
 }  // namespace isthmus
 
