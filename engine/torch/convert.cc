@@ -1,5 +1,8 @@
 #include "engine/torch/convert.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -66,6 +69,20 @@ Tensor CopyToBytes(const at::Tensor& tensor) {
   Tensor copy(DType::kF32, host.sizes().vec());
   if (host.numel() > 0) std::memcpy(copy.mutable_data(), host.data_ptr(), copy.num_bytes());
   return copy;
+}
+
+void DoneReading(const Tensor& tensor) {
+#if defined(MADV_PAGEOUT)
+  // Whole pages only: the first and the last may belong to a neighbour. PAGEOUT rather than
+  // DONTNEED, which would clear memory that is not a file's.
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto first = reinterpret_cast<uintptr_t>(tensor.data());
+  const uintptr_t begin = (first + page - 1) / page * page;
+  const uintptr_t end = (first + static_cast<uintptr_t>(tensor.num_bytes())) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_PAGEOUT);
+#else
+  (void)tensor;
+#endif
 }
 
 }  // namespace isthmus

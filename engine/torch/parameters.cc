@@ -218,10 +218,13 @@ absl::StatusOr<at::Tensor> Parameters::LoadTensor(const TensorInfo& info, Weight
     const at::Tensor loaded = FromBytes(stored, at::kFloat, device_);
     // A view of the file is read-only; what was converted or moved is ours already.
     const bool ours = stored.dtype() != DType::kF32 || !device_.is_cpu();
-    return Train(info.name, ours ? loaded : loaded.clone());
+    at::Tensor value = ours ? loaded : loaded.clone();
+    DoneReading(stored);
+    return Train(info.name, std::move(value));
   }
   const at::ScalarType dtype = info.shape.size() == 2 ? compute() : at::kFloat;
   const at::Tensor loaded = FromBytes(stored, dtype, device_);
+  if (loaded.data_ptr() != stored.data()) DoneReading(stored);
   frozen_bytes_ += static_cast<int64_t>(loaded.nbytes());
   return loaded;
 }
