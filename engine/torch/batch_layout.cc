@@ -5,6 +5,8 @@
 #include <limits>
 #include <numbers>
 
+#include "engine/torch/convert.h"
+
 namespace isthmus {
 namespace {
 
@@ -21,12 +23,6 @@ double ScaledFrequency(const RopeScaling& scaling, double frequency) {
       (waves - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor), 0.0,
       1.0);
   return (1.0 - share) * slow + share * frequency;
-}
-
-at::Tensor Indices(const std::vector<int64_t>& values, const at::Device& device) {
-  at::Tensor indices = at::empty({static_cast<int64_t>(values.size())}, at::kLong);
-  std::copy(values.begin(), values.end(), indices.data_ptr<int64_t>());
-  return indices.to(device);
 }
 
 }  // namespace

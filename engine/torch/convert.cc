@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -69,6 +70,12 @@ Tensor CopyToBytes(const at::Tensor& tensor) {
   Tensor copy(DType::kF32, host.sizes().vec());
   if (host.numel() > 0) std::memcpy(copy.mutable_data(), host.data_ptr(), copy.num_bytes());
   return copy;
+}
+
+at::Tensor Indices(const std::vector<int64_t>& values, const at::Device& device) {
+  at::Tensor indices = at::empty({static_cast<int64_t>(values.size())}, at::kLong);
+  std::copy(values.begin(), values.end(), indices.data_ptr<int64_t>());
+  return indices.to(device);
 }
 
 void DoneReading(const Tensor& tensor) {

@@ -3,6 +3,9 @@
 #ifndef ISTHMUS_ENGINE_TORCH_CONVERT_H_
 #define ISTHMUS_ENGINE_TORCH_CONVERT_H_
 
+#include <cstdint>
+#include <vector>
+
 #include "base/tensor.h"
 #include "engine/torch/libtorch.h"
 
@@ -17,6 +20,9 @@ Tensor ToBytes(const at::Tensor& tensor);
 
 // The same, always with bytes of its own.
 Tensor CopyToBytes(const at::Tensor& tensor);
+
+// An I64 vector on `device`.
+at::Tensor Indices(const std::vector<int64_t>& values, const at::Device& device);
 
 // Says that the bytes of `tensor` will not be read again. Of a mapped file the pages leave this
 // process's memory: without it a model stored in bf16 and computed in fp32 would be resident one

@@ -3,16 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/torch/convert.h"
+
 namespace isthmus {
 namespace {
 
 constexpr int64_t kRunFloats = int64_t{8} << 20;  // logits of one run: 32 MB
-
-at::Tensor Indices(const std::vector<int64_t>& values, const at::Device& device) {
-  at::Tensor indices = at::empty({static_cast<int64_t>(values.size())}, at::kLong);
-  std::copy(values.begin(), values.end(), indices.data_ptr<int64_t>());
-  return indices.to(device);
-}
 
 // The predicted rows of a micro-batch, in order.
 struct Predicted {
