@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <string>
 
 namespace isthmus {
 namespace {
@@ -14,6 +15,11 @@ int MaxMessageBytes(const GrpcOptions& options) {
 
 int Milliseconds(int64_t us) {
   return static_cast<int>(std::clamp<int64_t>(us / 1000, 1, std::numeric_limits<int>::max()));
+}
+
+// gRPC takes a URI and silently ignores anything else.
+std::string WithScheme(const std::string& proxy) {
+  return proxy.find("://") == std::string::npos ? "http://" + proxy : proxy;
 }
 
 // HTTP/2 pings find a silent peer: unlike a message they do not wait behind a frame of many
@@ -40,7 +46,7 @@ grpc::ChannelArguments LinkChannelArguments(const GrpcOptions& options) {
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   // gRPC would obey http_proxy even for 127.0.0.1.
   args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, options.proxy.empty() ? 0 : 1);
-  if (!options.proxy.empty()) args.SetString(GRPC_ARG_HTTP_PROXY, options.proxy);
+  if (!options.proxy.empty()) args.SetString(GRPC_ARG_HTTP_PROXY, WithScheme(options.proxy));
   return args;
 }
 

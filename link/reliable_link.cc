@@ -128,8 +128,6 @@ void ReliableLink::Stop() {
     MutexLock lock(&mutex_);
     ISTHMUS_CHECK(!delivering_ || deliverer_ != std::this_thread::get_id());
     End(absl::CancelledError("link: stopped"), &actions);
-    actions.cut = std::move(connection_);  // a last word may still be on it
-    connection_ = nullptr;
     listener_ = nullptr;
     inbound_.clear();
     actions.deliver = false;

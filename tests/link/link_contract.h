@@ -6,7 +6,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <functional>
 #include <memory>
 
@@ -27,37 +26,6 @@ class CarriedPair {
 };
 using CarrierFactory = std::function<std::unique_ptr<CarriedPair>(const LinkOptions& first,
                                                                   const LinkOptions& second)>;
-
-inline LinkOptions TestOptions() {
-  LinkOptions options;
-  options.reconnect_us = 5'000'000;
-  options.keepalive_us = 500'000;
-  return options;
-}
-
-// A frame that says which it is.
-inline Frame Numbered(uint32_t number, size_t payload_bytes,
-                      FrameKind kind = FrameKind::kActivation) {
-  Frame frame;
-  frame.header.kind = kind;
-  frame.header.micro_batch = number;
-  frame.header.step = uint64_t{number} * 3;
-  frame.payload.assign(payload_bytes, static_cast<uint8_t>(number));
-  if (payload_bytes >= 4) std::memcpy(frame.payload.data(), &number, 4);
-  return frame;
-}
-
-inline void ExpectInOrder(Recorder* recorder, uint32_t count) {
-  ASSERT_TRUE(recorder->WaitFrames(count));
-  const std::vector<Frame> frames = recorder->frames();
-  ASSERT_EQ(frames.size(), count);
-  for (uint32_t i = 0; i < count; ++i) {
-    ASSERT_EQ(frames[i].header.micro_batch, i);
-    ASSERT_EQ(frames[i].header.sequence, i + 1);
-    ASSERT_EQ(frames[i].payload, Numbered(i, frames[i].payload.size()).payload);
-  }
-  EXPECT_TRUE(recorder->sound());
-}
 
 class LinkContract : public ::testing::TestWithParam<CarrierFactory> {
  protected:

@@ -1,12 +1,13 @@
 #include "link/tls.h"
 
+#include <gmock/gmock.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/security/server_credentials.h>
+#include <gtest/gtest.h>
 
 #include "base/file.h"
 #include "tests/link/certificates.h"
 #include "tests/link/grpc_pair.h"
-#include "tests/link/link_contract.h"
 
 namespace isthmus {
 namespace {
