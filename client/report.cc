@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
+#include "isthmus/version.h"
 #include "nlohmann/json.hpp"
 
 namespace isthmus {
@@ -174,7 +175,7 @@ absl::string_view Name(Report::Outcome outcome) {
   return "failed";
 }
 
-absl::string_view IsthmusVersion() { return ISTHMUS_VERSION; }
+absl::string_view IsthmusVersion() { return kVersion; }
 
 std::string Report::ToJson() const {
   Json job = Json::parse(job_json, nullptr, false);
