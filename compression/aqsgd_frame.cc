@@ -10,6 +10,7 @@
 #include "compression/frame_check.h"
 #include "compression/sample_store.h"
 #include "compression/scratch.h"
+#include "compression/sums.h"
 
 namespace isthmus {
 namespace {
@@ -282,15 +283,11 @@ class AqsgdEncoder final : public Encoder {
   // little: a key frame serves better.
   Kind ChooseKind(const float* x, size_t n) {
     float* change = Room(&change_, n);
-    double value_energy = 0, change_energy = 0;
-    for (size_t i = 0; i < n; ++i) {
-      change[i] = x[i] - m_[i];
-      value_energy += static_cast<double>(x[i]) * x[i];
-      change_energy += static_cast<double>(change[i]) * change[i];
-    }
+    for (size_t i = 0; i < n; ++i) change[i] = x[i] - m_[i];
     const uint32_t magnitude = ScanExtent(change, n).magnitude;
     if (magnitude == 0) return kNoChange;
-    return magnitude > kLargestChange || 2 * change_energy > value_energy ? kKey : kChange;
+    const bool predicts = 2 * SumMoments(change, n).squares <= SumMoments(x, n).squares;
+    return magnitude > kLargestChange || !predicts ? kKey : kChange;
   }
 
   void EncodeKey(const float* x, const SampleRows& sample, bool training, Bytes* out,
@@ -401,7 +398,7 @@ class AqsgdDecoder final : public Decoder {
                         known ? " " : " and no row of it ", Where(end_.shape_, context));
       }
       if (kind == kNoChange) {
-        std::memcpy(out, m_.data(), n * sizeof(float));
+        if (n > 0) std::memcpy(out, m_.data(), n * sizeof(float));
       } else {
         if (!end_.DecodeChange(reader, tokens, Room(&change_, n))) {
           return CorruptFrame(end_.shape_, context, "a coded change", "other bytes");

@@ -6,7 +6,6 @@
 
 #include "compression/bit_stream.h"
 #include "compression/kernels.h"
-#include "compression/reference.h"
 #include "compression/scratch.h"
 #include "compression/transpose.h"
 
@@ -25,17 +24,6 @@ size_t StreamBytes(size_t rows, absl::Span<const uint8_t> bits) {
   return PackedBytes(total * rows, 1);
 }
 
-// Sum of squares of what would be left, in order.
-double ErrorLeft(const float* column, size_t n, const GroupParameters& p) {
-  double sum = 0;
-  for (size_t i = 0; i < n; ++i) {
-    const double left =
-        column[i] - reference::Dequantize(reference::Quantize(column[i], p, 0.0f), p);
-    sum += left * left;
-  }
-  return sum;
-}
-
 }  // namespace
 
 EncodedSize ColumnCoder::Encode(const float* x, size_t rows, absl::Span<const uint8_t> bits,
@@ -44,9 +32,9 @@ EncodedSize ColumnCoder::Encode(const float* x, size_t rows, absl::Span<const ui
   FindTokensApart(x, rows);
   EncodeApart(x, noise, first_row, out, decoded);
   EncodedSize size;
-  const size_t rest = rows - apart_.size();
+  const size_t rest = rows - apart_.size(), stride = ColumnStride(rest);
   if (rest > 0) {
-    float* columns = Room(&columns_, rest * width_);
+    float* columns = Room(&columns_, ColumnStride(rest) * width_);
     GatherColumns(x, rows, columns);
     const float* column_noise = noise != nullptr ? GatherNoise(rows, noise, first_row) : nullptr;
     uint8_t* codes = Room(&codes_, rest);
@@ -54,11 +42,11 @@ EncodedSize ColumnCoder::Encode(const float* x, size_t rows, absl::Span<const ui
     out->resize(parameters + 4 * width_ + stream);
     BitPacker packer(out->data() + parameters + 4 * width_);
     for (size_t c = 0; c < width_; ++c) {
-      float* column = columns + c * rest;
+      float* column = columns + c * stride;
       const GroupFormat format = ColumnFormat(bits[c]);
       const GroupParameters p = FitColumn(format, column, rest);
       StoreParameters(format, p, out->data() + parameters + 4 * c);
-      QuantizeGroup(column, rest, p, column_noise != nullptr ? column_noise + c * rest : nullptr,
+      QuantizeGroup(column, rest, p, column_noise != nullptr ? column_noise + c * stride : nullptr,
                     codes);
       packer.Append(codes, rest, format.bits);
       DequantizeGroup(codes, rest, p, column);
@@ -74,20 +62,20 @@ EncodedSize ColumnCoder::Encode(const float* x, size_t rows, absl::Span<const ui
 
 bool ColumnCoder::Decode(ByteReader* in, size_t rows, absl::Span<const uint8_t> bits, float* out) {
   if (!DecodeApart(in, rows, out)) return false;
-  const size_t rest = rows - apart_.size();
+  const size_t rest = rows - apart_.size(), stride = ColumnStride(rest);
   if (rest == 0) return true;
   const auto parameters = in->GetBytes(4 * width_);
   if (!parameters.ok()) return false;
   const auto stream = in->GetBytes(StreamBytes(rest, bits));
   if (!stream.ok()) return false;
-  float* columns = Room(&columns_, rest * width_);
+  float* columns = Room(&columns_, ColumnStride(rest) * width_);
   uint8_t* codes = Room(&codes_, rest);
   BitUnpacker unpacker(stream->data());
   for (size_t c = 0; c < width_; ++c) {
     GroupParameters p;
     if (!LoadParameters(ColumnFormat(bits[c]), parameters->data() + 4 * c, &p)) return false;
     unpacker.Read(codes, rest, bits[c]);
-    DequantizeGroup(codes, rest, p, columns + c * rest);
+    DequantizeGroup(codes, rest, p, columns + c * stride);
   }
   ScatterColumns(columns, rows, out);
   return true;
@@ -155,7 +143,7 @@ bool ColumnCoder::DecodeApart(ByteReader* in, size_t rows, float* out) {
 
 // The rows that are not apart, transposed.
 void ColumnCoder::GatherColumns(const float* x, size_t rows, float* columns) {
-  if (apart_.empty()) return Transpose(x, rows, width_, columns);
+  if (apart_.empty()) return RowsToColumns(x, rows, width_, columns);
   const size_t rest = rows - apart_.size();
   float* kept = Room(&kept_, rest * width_);
   size_t to = 0, next = 0;
@@ -166,14 +154,14 @@ void ColumnCoder::GatherColumns(const float* x, size_t rows, float* columns) {
       std::memcpy(kept + width_ * to++, x + r * width_, width_ * sizeof(float));
     }
   }
-  Transpose(kept, rest, width_, columns);
+  RowsToColumns(kept, rest, width_, columns);
 }
 
 void ColumnCoder::ScatterColumns(const float* columns, size_t rows, float* out) {
   const size_t rest = rows - apart_.size();
-  if (apart_.empty()) return Transpose(columns, width_, rest, out);
+  if (apart_.empty()) return ColumnsToRows(columns, rest, width_, out);
   float* kept = Room(&kept_, rest * width_);
-  Transpose(columns, width_, rest, kept);
+  ColumnsToRows(columns, rest, width_, kept);
   size_t from = 0, next = 0;
   for (size_t r = 0; r < rows; ++r) {
     if (next < apart_.size() && apart_[next] == r) {
@@ -190,7 +178,7 @@ const float* ColumnCoder::GatherNoise(size_t rows, RowNoise* noise, int64_t firs
     std::memcpy(by_row + r * width_, noise->Row(first_row + static_cast<int64_t>(r)),
                 width_ * sizeof(float));
   }
-  float* by_column = Room(&noise_columns_, rows * width_);
+  float* by_column = Room(&noise_columns_, ColumnStride(rows - apart_.size()) * width_);
   GatherColumns(by_row, rows, by_column);
   return by_column;
 }
@@ -204,9 +192,9 @@ GroupParameters ColumnCoder::FitColumn(const GroupFormat& format, const float* c
   const GroupParameters narrow = FitRange(rms, extent, column, n);
   const GroupParameters candidates[] = {wide, narrow, FromRange(format, 0.0f, 0.0f)};
   size_t best = 0;
-  double least = ErrorLeft(column, n, candidates[0]);
+  float least = SquaredError(column, n, candidates[0]);
   for (size_t k = 1; k < 3; ++k) {
-    const double left = ErrorLeft(column, n, candidates[k]);
+    const float left = SquaredError(column, n, candidates[k]);
     if (left < least) {
       least = left;
       best = k;

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "compression/half_float.h"
+#include "compression/sums.h"
 
 namespace isthmus {
 namespace {
@@ -46,11 +47,7 @@ GroupParameters FromRange(const GroupFormat& format, float lo, float hi) {
 GroupParameters FitRange(const GroupFormat& format, const Extent& extent, const float* x,
                          size_t n) {
   if (format.range == RangeRule::kMinMax || n == 0) return FromRange(format, extent.lo, extent.hi);
-  double sum = 0, squares = 0;
-  for (size_t i = 0; i < n; ++i) {
-    sum += x[i];
-    squares += static_cast<double>(x[i]) * x[i];
-  }
+  const auto [sum, squares] = SumMoments(x, n);
   const double count = static_cast<double>(n);
   const double mean = format.symmetric ? 0.0 : sum / count;
   const double reach = RmsFactor(format) * std::sqrt(std::max(0.0, squares / count - mean * mean));

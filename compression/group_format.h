@@ -49,7 +49,7 @@ struct GroupParameters {
 // The parameters for a range [lo, hi] (symmetric: the larger magnitude of the two).
 GroupParameters FromRange(const GroupFormat& format, float lo, float hi);
 
-// The same with the format's range rule; x is read only for RMS, with sums in double, in order.
+// The same with the format's range rule; x is read only for RMS (sums.h).
 GroupParameters FitRange(const GroupFormat& format, const Extent& extent, const float* x, size_t n);
 
 // Multiples of sigma at which a uniform quantiser of this many levels clips a Gaussian with the

@@ -19,6 +19,9 @@
 namespace isthmus {
 namespace {
 
+// Values at a time: their 16-bit forms stay in the first-level cache until they are appended.
+constexpr size_t kChunk = 4096;
+
 enum class Half : uint8_t { kFp16, kBf16 };
 
 // What brings the largest magnitude to [2^14, 2^15): below half's 65504, with all its small values
@@ -48,16 +51,22 @@ class HalfEncoder final : public Stateless<Encoder> {
       factor = std::ldexp(1.0f, exponent);
       size.side_bytes = 2;
     }
-    codes_.resize(n);
-    const uint32_t magnitude = half_ == Half::kBf16
-                                   ? Bf16FromFloats(x_TD.data(), n, codes_.data())
-                                   : HalfFromFloats(x_TD.data(), n, factor, codes_.data());
+    uint32_t magnitude = 0;
+    out->reserve(out->size() + 2 * n);
+    for (size_t at = 0; at < n; at += kChunk) {
+      const size_t length = std::min(kChunk, n - at);
+      uint16_t codes[kChunk];
+      magnitude =
+          std::max(magnitude, half_ == Half::kBf16
+                                  ? Bf16FromFloats(x_TD.data() + at, length, codes)
+                                  : HalfFromFloats(x_TD.data() + at, length, factor, codes));
+      const auto* bytes = reinterpret_cast<const uint8_t*>(codes);
+      out->insert(out->end(), bytes, bytes + 2 * length);
+    }
     if (magnitude > kLargestMagnitude) {
       out->resize(start);
       return NonFiniteError(shape_, context, x_TD);
     }
-    const auto* bytes = reinterpret_cast<const uint8_t*>(codes_.data());
-    out->insert(out->end(), bytes, bytes + 2 * n);
     if (half_ == Half::kFp16 && factor == 1.0f && magnitude >= kHalfOverflow)
       size.saturated = CountBeyondHalf(x_TD.data(), n);
     return size;
@@ -66,7 +75,6 @@ class HalfEncoder final : public Stateless<Encoder> {
  private:
   Half half_;
   EdgeShape shape_;
-  std::vector<uint16_t> codes_;
 };
 
 class HalfDecoder final : public Stateless<Decoder> {

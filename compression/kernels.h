@@ -28,6 +28,10 @@ uint32_t QuantizeRow(const float* x, size_t n, size_t tile, const GroupFormat& f
 void QuantizeGroup(const float* x, size_t n, const GroupParameters& parameters, const float* noise,
                    uint8_t* codes);
 
+// Sum of the squares of x - x^ with nearest rounding, in fp32: sixteen interleaved partial sums,
+// added from first to last.
+float SquaredError(const float* x, size_t n, const GroupParameters& parameters);
+
 // False when a tile's stored parameters are not what QuantizeRow writes.
 bool DequantizeRow(const uint8_t* codes, size_t n, size_t tile, const GroupFormat& format,
                    const uint8_t* parameters, float* out);

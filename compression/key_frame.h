@@ -41,6 +41,7 @@ class KeyFrameCoder {
   // Writes Bytes(tokens). x is finite. Returns how many values lay beyond half's range.
   int64_t Encode(const float* x, size_t tokens, uint8_t* out) {
     const size_t n = tokens * width_;
+    if (n == 0) return 0;
     if (format_ == KeyFormat::kInt8) {
       int8_.Encode(x, tokens, nullptr, 0, out);
     } else if (format_ == KeyFormat::kNone) {
@@ -57,6 +58,7 @@ class KeyFrameCoder {
   // Reads Bytes(tokens). False for what Encode does not write.
   bool Decode(const uint8_t* in, size_t tokens, float* x) {
     const size_t n = tokens * width_;
+    if (n == 0) return true;
     if (format_ == KeyFormat::kInt8) return int8_.Decode(in, tokens, x);
     if (format_ == KeyFormat::kNone) {
       std::memcpy(x, in, n * 4);

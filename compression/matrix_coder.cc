@@ -85,8 +85,9 @@ bool MatrixCoder::DecodeRows(const uint8_t* in, size_t rows, float* out) {
 
 bool MatrixCoder::EncodeColumns(const float* x, size_t rows, RowNoise* noise, int64_t first_row,
                                 uint8_t* out) {
-  float* columns = Room(&columns_, rows * width_);
-  Transpose(x, rows, width_, columns);
+  const size_t stride = ColumnStride(rows);
+  float* columns = Room(&columns_, stride * width_);
+  RowsToColumns(x, rows, width_, columns);
   const float* column_noise = nullptr;
   if (noise != nullptr) {
     float* by_row = Room(&noise_, rows * width_);
@@ -94,15 +95,16 @@ bool MatrixCoder::EncodeColumns(const float* x, size_t rows, RowNoise* noise, in
       std::memcpy(by_row + r * width_, noise->Row(first_row + static_cast<int64_t>(r)),
                   width_ * sizeof(float));
     }
-    float* by_column = Room(&noise_columns_, rows * width_);
-    Transpose(by_row, rows, width_, by_column);
+    float* by_column = Room(&noise_columns_, stride * width_);
+    RowsToColumns(by_row, rows, width_, by_column);
     column_noise = by_column;
   }
   uint8_t* codes = Room(&codes_, rows);
   BitPacker packer(out + ParameterBytes(rows));
   for (size_t c = 0; c < width_; ++c, out += format_.ParameterBytes()) {
-    const float* with = column_noise != nullptr ? column_noise + c * rows : nullptr;
-    if (QuantizeRow(columns + c * rows, rows, rows, format_, with, out, codes) > kLargestMagnitude)
+    const float* with = column_noise != nullptr ? column_noise + c * stride : nullptr;
+    if (QuantizeRow(columns + c * stride, rows, rows, format_, with, out, codes) >
+        kLargestMagnitude)
       return false;
     packer.Append(codes, rows, format_.bits);
   }
@@ -111,14 +113,15 @@ bool MatrixCoder::EncodeColumns(const float* x, size_t rows, RowNoise* noise, in
 }
 
 bool MatrixCoder::DecodeColumns(const uint8_t* in, size_t rows, float* out) {
-  float* columns = Room(&columns_, rows * width_);
+  const size_t stride = ColumnStride(rows);
+  float* columns = Room(&columns_, stride * width_);
   uint8_t* codes = Room(&codes_, rows);
   BitUnpacker unpacker(in + ParameterBytes(rows));
   for (size_t c = 0; c < width_; ++c, in += format_.ParameterBytes()) {
     unpacker.Read(codes, rows, format_.bits);
-    if (!DequantizeRow(codes, rows, rows, format_, in, columns + c * rows)) return false;
+    if (!DequantizeRow(codes, rows, rows, format_, in, columns + c * stride)) return false;
   }
-  Transpose(columns, width_, rows, out);
+  ColumnsToRows(columns, rows, width_, out);
   return true;
 }
 

@@ -10,6 +10,9 @@
 namespace isthmus {
 namespace {
 
+// Values checked and then copied while they are in the first-level cache.
+constexpr size_t kChunk = 4096;
+
 class NoneEncoder final : public Stateless<Encoder> {
  public:
   explicit NoneEncoder(const EdgeShape& shape) : shape_(shape) {}
@@ -17,10 +20,17 @@ class NoneEncoder final : public Stateless<Encoder> {
   absl::StatusOr<EncodedSize> Encode(absl::Span<const float> x_TD, const FrameContext& context,
                                      Bytes* out) override {
     ISTHMUS_RETURN_IF_ERROR(CheckFrame(shape_, context, x_TD.size()).status());
-    if (ScanExtent(x_TD.data(), x_TD.size()).magnitude > kLargestMagnitude)
-      return NonFiniteError(shape_, context, x_TD);
-    const auto* bytes = reinterpret_cast<const uint8_t*>(x_TD.data());
-    out->insert(out->end(), bytes, bytes + x_TD.size() * sizeof(float));
+    const size_t start = out->size();
+    out->reserve(start + x_TD.size() * sizeof(float));
+    for (size_t at = 0; at < x_TD.size(); at += kChunk) {
+      const absl::Span<const float> chunk = x_TD.subspan(at, kChunk);
+      if (ScanExtent(chunk.data(), chunk.size()).magnitude > kLargestMagnitude) {
+        out->resize(start);
+        return NonFiniteError(shape_, context, x_TD);
+      }
+      const auto* bytes = reinterpret_cast<const uint8_t*>(chunk.data());
+      out->insert(out->end(), bytes, bytes + chunk.size() * sizeof(float));
+    }
     EncodedSize size;
     size.payload_bytes = static_cast<int64_t>(x_TD.size() * sizeof(float));
     return size;

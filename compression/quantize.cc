@@ -71,6 +71,34 @@ void QuantizeGroup(const float* x, size_t n, const GroupParameters& p, const flo
   for (; i < n; ++i) codes[i] = reference::Quantize(x[i], p, noise != nullptr ? noise[i] : 0.0f);
 }
 
+float SquaredError(const float* x, size_t n, const GroupParameters& p) {
+  const hn::CappedTag<float, 16> d;  // whatever the width: sum k is that of the values k, k + 16, …
+  const size_t lanes = hn::Lanes(d);
+  const auto from = hn::Set(d, p.from), inverse = hn::Set(d, p.inverse),
+             offset = hn::Set(d, p.offset);
+  const auto base = hn::Set(d, p.base), scale = hn::Set(d, p.scale);
+  const auto top = hn::Set(d, p.top), zero = hn::Zero(d), magic = hn::Set(d, 8388608.0f);
+  HWY_ALIGN float sums[16] = {};
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    for (size_t k = 0; k < 16; k += lanes) {
+      const auto v = hn::LoadU(d, x + i + k);
+      const auto u = hn::Add(hn::Mul(hn::Sub(v, from), inverse), offset);
+      const auto code = hn::Sub(hn::Add(hn::Min(hn::Max(u, zero), top), magic), magic);
+      const auto error = hn::Sub(v, hn::Add(base, hn::Mul(code, scale)));
+      hn::Store(hn::Add(hn::Load(d, sums + k), hn::Mul(error, error)), d, sums + k);
+    }
+  }
+  for (size_t k = 0; i + k < n; ++k) {
+    const float error = x[i + k] - reference::Dequantize(reference::Quantize(x[i + k], p, 0.0f), p);
+    const float square = error * error;
+    sums[k] += square;
+  }
+  float total = 0.0f;
+  for (float sum : sums) total += sum;
+  return total;
+}
+
 void DequantizeGroup(const uint8_t* codes, size_t n, const GroupParameters& p, float* out) {
   const DF d;
   const hn::RebindToSigned<DF> di;
@@ -120,6 +148,7 @@ namespace {
 HWY_EXPORT(ScanExtent);
 HWY_EXPORT(QuantizeGroup);
 HWY_EXPORT(DequantizeGroup);
+HWY_EXPORT(SquaredError);
 HWY_EXPORT(QuantizeRow);
 HWY_EXPORT(DequantizeRow);
 }  // namespace
@@ -132,6 +161,9 @@ void QuantizeGroup(const float* x, size_t n, const GroupParameters& parameters, 
 void DequantizeGroup(const uint8_t* codes, size_t n, const GroupParameters& parameters,
                      float* out) {
   HWY_DYNAMIC_DISPATCH(DequantizeGroup)(codes, n, parameters, out);
+}
+float SquaredError(const float* x, size_t n, const GroupParameters& parameters) {
+  return HWY_DYNAMIC_DISPATCH(SquaredError)(x, n, parameters);
 }
 uint32_t QuantizeRow(const float* x, size_t n, size_t tile, const GroupFormat& format,
                      const float* noise, uint8_t* parameters, uint8_t* codes) {

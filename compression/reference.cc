@@ -38,6 +38,18 @@ uint32_t QuantizeRow(const float* x, size_t n, size_t tile, const GroupFormat& f
   return magnitude;
 }
 
+float SquaredError(const float* x, size_t n, const GroupParameters& p) {
+  float sums[16] = {};
+  for (size_t i = 0; i < n; ++i) {
+    const float error = x[i] - Dequantize(Quantize(x[i], p, 0.0f), p);
+    const float square = error * error;
+    sums[i % 16] += square;
+  }
+  float total = 0.0f;
+  for (float sum : sums) total += sum;
+  return total;
+}
+
 bool DequantizeRow(const uint8_t* codes, size_t n, size_t tile, const GroupFormat& format,
                    const uint8_t* parameters, float* out) {
   for (size_t begin = 0; begin < n; begin += tile, parameters += format.ParameterBytes()) {

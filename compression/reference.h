@@ -33,6 +33,7 @@ inline float CentredNoise(uint32_t word) {
 Extent ScanExtent(const float* x, size_t n);
 uint32_t QuantizeRow(const float* x, size_t n, size_t tile, const GroupFormat& format,
                      const float* noise, uint8_t* parameters, uint8_t* codes);
+float SquaredError(const float* x, size_t n, const GroupParameters& p);
 bool DequantizeRow(const uint8_t* codes, size_t n, size_t tile, const GroupFormat& format,
                    const uint8_t* parameters, float* out);
 void PackBits(const uint8_t* codes, size_t n, int bits, uint8_t* out);

@@ -45,6 +45,15 @@ void SampleStore::Clear() {
   held_bytes_ = 0;
 }
 
+// Rows are megabytes: fresh pages for every visit would cost more than the copy.
+void SampleStore::Commit() {
+  spare_.clear();
+  for (Undo& undo : journal_) {
+    if (undo.existed) spare_.push_back(std::move(undo.bytes));
+  }
+  journal_.clear();
+}
+
 void SampleStore::UndoTo(size_t mark) {
   while (journal_.size() > mark) {
     Undo undo = std::move(journal_.back());
@@ -61,6 +70,10 @@ void SampleStore::Remember(uint64_t sample) {
   if (found != rows_.end()) {
     undo.existed = true;
     undo.held = found->second;
+    if (!spare_.empty()) {
+      undo.bytes = std::move(spare_.back());
+      spare_.pop_back();
+    }
     const absl::Span<const uint8_t> bytes = BytesOf(found->second);
     undo.bytes.assign(bytes.begin(), bytes.end());
   }

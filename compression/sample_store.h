@@ -41,7 +41,7 @@ class SampleStore {
   // Forgets everything, the journal included: a boundary of its own.
   void Clear();
 
-  void Commit() { journal_.clear(); }
+  void Commit();
   void Rollback() { UndoTo(0); }
   // For a frame that fails half way: UndoTo(JournalMark() taken before).
   size_t JournalMark() const { return journal_.size(); }
@@ -93,6 +93,7 @@ class SampleStore {
   uint64_t next_use_ = 0;
   int64_t held_bytes_ = 0;
   std::vector<Undo> journal_;
+  std::vector<Bytes> spare_;  // buffers of the last step's journal, to use again
 };
 
 }  // namespace isthmus

@@ -35,6 +35,7 @@ class StoreRowFormat {
   // needs no alignment.
   void Write(const float* x, size_t tokens, uint8_t* row) {
     const size_t n = tokens * width_;
+    if (n == 0) return;
     if (type_ == StoreType::kFp32) {
       std::memcpy(row, x, n * 4);
     } else if (type_ == StoreType::kBf16) {
@@ -45,6 +46,7 @@ class StoreRowFormat {
   }
   void Read(const uint8_t* row, size_t tokens, float* x) {
     const size_t n = tokens * width_;
+    if (n == 0) return;
     if (type_ == StoreType::kFp32) {
       std::memcpy(x, row, n * 4);
     } else if (type_ == StoreType::kBf16) {

@@ -67,6 +67,9 @@ TEST_P(Kernels, QuantizeAndDequantizeRows) {
           ASSERT_TRUE(reference::DequantizeRow(c0.data(), n, tile, format, p0.data(), y1.data()));
           ASSERT_TRUE(Same(y0, y1)) << n << " " << bits << " " << form << " " << tile;
         }
+        const GroupParameters p = FitRange(format, ScanExtent(x.data(), n), x.data(), n);
+        ASSERT_EQ(SquaredError(x.data(), n, p), reference::SquaredError(x.data(), n, p))
+            << n << " " << bits;
       }
     }
   }
