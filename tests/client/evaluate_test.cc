@@ -47,7 +47,7 @@ class EvaluateTest : public ::testing::Test {
     options.vocab_size = directory_->config().vocab_size;
     return *CutWindows(documents_, options);
   }
-  Evaluation Run(std::vector<int64_t> cuts, const std::string& codec, int64_t length = 512) {
+  Evaluation Evaluated(std::vector<int64_t> cuts, const std::string& codec, int64_t length = 512) {
     auto evaluation =
         Evaluate(Open(std::move(cuts), codec).get(), Windows(length),
                  static_cast<int64_t>(documents_.size()), [](int64_t) { return true; });
@@ -62,7 +62,7 @@ class EvaluateTest : public ::testing::Test {
 };
 
 TEST_F(EvaluateTest, LossIsTheReferences) {
-  const Evaluation evaluation = Run({}, "none");
+  const Evaluation evaluation = Evaluated({}, "none");
   ASSERT_EQ(evaluation.documents.size(), reference_["texts"].size());
   for (size_t i = 0; i < evaluation.documents.size(); ++i) {
     const double expected = reference_["texts"][i]["loss_mean_f64"];
@@ -73,15 +73,15 @@ TEST_F(EvaluateTest, LossIsTheReferences) {
 }
 
 TEST_F(EvaluateTest, IdentityCutsChangeNoBit) {
-  const double whole = Run({}, "none").total().loss_sum;
+  const double whole = Evaluated({}, "none").total().loss_sum;
   for (int64_t k = 0; k <= directory_->config().num_layers; ++k) {
-    EXPECT_EQ(Run({k}, "none").total().loss_sum, whole) << "cut after " << k;
+    EXPECT_EQ(Evaluated({k}, "none").total().loss_sum, whole) << "cut after " << k;
   }
-  EXPECT_EQ(Run({0, 2, 5}, "none").total().loss_sum, whole);
+  EXPECT_EQ(Evaluated({0, 2, 5}, "none").total().loss_sum, whole);
 }
 
 TEST_F(EvaluateTest, ElementsAreInputPositionsTimesWidth) {
-  const Evaluation evaluation = Run({2}, "int8");
+  const Evaluation evaluation = Evaluated({2}, "int8");
   int64_t positions = 0;
   for (const Document& document : documents_) positions += document.ids.size() - 1;
   ASSERT_EQ(evaluation.cuts.size(), 1u);
@@ -92,15 +92,15 @@ TEST_F(EvaluateTest, ElementsAreInputPositionsTimesWidth) {
 }
 
 TEST_F(EvaluateTest, FewerBitsCostMoreLoss) {
-  const double whole = Run({}, "none").total().loss_sum;
-  const double int8 = std::abs(Run({2}, "int8").total().loss_sum - whole);
-  const double int4 = std::abs(Run({2}, "int4").total().loss_sum - whole);
+  const double whole = Evaluated({}, "none").total().loss_sum;
+  const double int8 = std::abs(Evaluated({2}, "int8").total().loss_sum - whole);
+  const double int4 = std::abs(Evaluated({2}, "int4").total().loss_sum - whole);
   EXPECT_GT(int8, 0.0);
   EXPECT_GT(int4, int8);
 }
 
 TEST_F(EvaluateTest, WindowsPredictEveryIdButTheFirst) {
-  EXPECT_EQ(Run({}, "none", 32).total().tokens, Run({}, "none").total().tokens);
+  EXPECT_EQ(Evaluated({}, "none", 32).total().tokens, Evaluated({}, "none").total().tokens);
 }
 
 TEST_F(EvaluateTest, GreedyTextIsTheReferencesWholeAndCut) {

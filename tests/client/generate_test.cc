@@ -21,8 +21,8 @@ class Counting : public LogitsSource {
   std::vector<int32_t> seen;
 };
 
-absl::StatusOr<Generation> Run(Counting* source, std::vector<int32_t> prompt,
-                               GenerateOptions options) {
+absl::StatusOr<Generation> Continue(Counting* source, std::vector<int32_t> prompt,
+                                    GenerateOptions options) {
   if (options.max_positions == 0) options.max_positions = 64;
   return Generate(source, prompt, options, [](int32_t) { return true; });
 }
@@ -31,7 +31,7 @@ TEST(Generate, FeedsEveryIdOnce) {
   Counting source;
   GenerateOptions options;
   options.max_new_tokens = 3;
-  const auto out = Run(&source, {7, 10}, options);
+  const auto out = Continue(&source, {7, 10}, options);
   ASSERT_TRUE(out.ok());
   EXPECT_THAT(out->ids, ElementsAre(7, 10, 11, 12, 13));
   EXPECT_THAT(source.seen, ElementsAre(7, 10, 11, 12));
@@ -42,7 +42,7 @@ TEST(Generate, StopsAtTheEndOfSequence) {
   Counting source;
   GenerateOptions options;
   options.eos_ids = {12};
-  const auto out = Run(&source, {10}, options);
+  const auto out = Continue(&source, {10}, options);
   EXPECT_THAT(out->ids, ElementsAre(10, 11, 12));
   EXPECT_EQ(out->end, Generation::End::kEos);
 }
@@ -51,7 +51,7 @@ TEST(Generate, StopsWhereTheContextEnds) {
   Counting source;
   GenerateOptions options;
   options.max_positions = 4;
-  const auto out = Run(&source, {1, 2}, options);
+  const auto out = Continue(&source, {1, 2}, options);
   EXPECT_THAT(out->ids, ElementsAre(1, 2, 3, 4, 5));  // the last one is predicted, not read
   EXPECT_EQ(source.seen.size(), 4u);
   EXPECT_EQ(out->end, Generation::End::kContext);
@@ -61,9 +61,9 @@ TEST(Generate, RefusesPromptsThatDoNotFit) {
   Counting source;
   GenerateOptions options;
   options.max_positions = 2;
-  EXPECT_THAT(std::string(Run(&source, {1, 2, 3}, options).status().message()),
+  EXPECT_THAT(std::string(Continue(&source, {1, 2, 3}, options).status().message()),
               HasSubstr("--prompt"));
-  EXPECT_FALSE(Run(&source, {}, options).ok());
+  EXPECT_FALSE(Continue(&source, {}, options).ok());
 }
 
 TEST(Generate, ListenerStopsIt) {
