@@ -32,13 +32,11 @@ absl::StatusOr<Frame> FromByteBuffer(const grpc::ByteBuffer& buffer, int64_t max
   return ParseFrame(pieces, max_payload_bytes);
 }
 
-bool GrpcStream::Enter(bool write) {
+bool GrpcStream::EnterWrite() {
   MutexLock lock(&mutex_);
   if (given_up_) return false;
-  if (write) {
-    ISTHMUS_CHECK(!writing_);
-    writing_ = true;
-  }
+  ISTHMUS_CHECK(!writing_);
+  writing_ = true;
   ++calls_;
   return true;
 }
@@ -54,16 +52,54 @@ void GrpcStream::Leave() {
 }
 
 void GrpcStream::Write(SealedFramePtr frame) {
-  if (!Enter(true)) return;
+  if (!EnterWrite()) return;
   out_ = ToByteBuffer(frame);
   WireWrite(&out_);
   Leave();
 }
 
 void GrpcStream::ReadNext() {
-  if (!Enter(false)) return;
-  WireRead(&in_);
-  Leave();
+  {
+    MutexLock lock(&mutex_);
+    wanted_ = true;
+  }
+  StepReading();
+}
+
+// Starts a read when there is room for its message, and hands over the oldest message when the link
+// wants one. Handing over may come back here through ReadNext; handling_ keeps the order.
+void GrpcStream::StepReading() {
+  while (true) {
+    grpc::ByteBuffer message;
+    bool read = false, handle = false, cut = false;
+    {
+      MutexLock lock(&mutex_);
+      handle = wanted_ && !handling_ && !ahead_.empty();
+      if (handle) {
+        message.Swap(&ahead_.front());
+        ahead_.pop_front();
+        wanted_ = false;
+        handling_ = true;
+      }
+      // A handshake is not read ahead of: what follows it may depend on it.
+      const bool room = ahead_.size() < kReadAhead && (wanted_ || link_ != nullptr);
+      read = room && !reading_ && !ended_ && !given_up_;
+      if (read) {
+        reading_ = true;
+        ++calls_;
+      }
+      cut = ended_ && !handling_ && ahead_.empty();
+    }
+    if (read) {
+      WireRead(&in_);
+      Leave();
+    }
+    if (cut) Cut();
+    if (!handle) return;
+    Handle(message);
+    MutexLock lock(&mutex_);
+    handling_ = false;
+  }
 }
 
 void GrpcStream::Cut() {
@@ -104,17 +140,28 @@ void GrpcStream::AttachTo(std::shared_ptr<ReliableLink> link, uint64_t peer_rece
   link->Attach(shared_from_this(), peer_received);
 }
 
-void GrpcStream::ReadDone(bool ok) {
-  if (!ok) return Cut();
+void GrpcStream::Handle(const grpc::ByteBuffer& message) {
   const auto attached = link();
   absl::StatusOr<Frame> frame =
-      FromByteBuffer(in_, attached != nullptr ? max_payload_bytes_ : kMaxHandshakeBytes);
-  in_.Clear();
+      FromByteBuffer(message, attached != nullptr ? max_payload_bytes_ : kMaxHandshakeBytes);
   if (attached != nullptr) {
     attached->OnMessage(this, std::move(frame));
   } else {
     OnFirstMessage(std::move(frame));
   }
+}
+
+void GrpcStream::ReadDone(bool ok) {
+  {
+    MutexLock lock(&mutex_);
+    reading_ = false;
+    ended_ = !ok;
+    if (ok) {
+      ahead_.emplace_back();
+      ahead_.back().Swap(&in_);
+    }
+  }
+  StepReading();  // what was read before the end is handed over before the end
 }
 
 void GrpcStream::WriteDone(bool ok) {

@@ -8,6 +8,7 @@
 
 #include <grpcpp/support/byte_buffer.h>
 
+#include <deque>
 #include <memory>
 
 #include "absl/status/status.h"
@@ -53,17 +54,28 @@ class GrpcStream : public Connection, public std::enable_shared_from_this<GrpcSt
   std::shared_ptr<ReliableLink> link() const;
 
  private:
-  bool Enter(bool write);  // false when the stream is given up
+  bool EnterWrite();  // false when the stream is given up
   void Leave();
+  void StepReading();
+  void Handle(const grpc::ByteBuffer& message);
 
   const int64_t max_payload_bytes_;
   grpc::ByteBuffer out_;  // of the write in progress
   grpc::ByteBuffer in_;   // of the read in progress
 
+  // One message is read ahead while another is checked and copied, so the transport's flow control
+  // does not wait for us.
+  static constexpr size_t kReadAhead = 1;
+
   mutable Mutex mutex_;
   std::shared_ptr<ReliableLink> link_ ISTHMUS_GUARDED_BY(mutex_);
   int calls_ ISTHMUS_GUARDED_BY(mutex_) = 1;  // into gRPC, running now; one is Begun's
   bool writing_ ISTHMUS_GUARDED_BY(mutex_) = false;
+  std::deque<grpc::ByteBuffer> ahead_ ISTHMUS_GUARDED_BY(mutex_);  // read, not yet handled
+  bool wanted_ ISTHMUS_GUARDED_BY(mutex_) = false;                 // ReadNext waits for its answer
+  bool reading_ ISTHMUS_GUARDED_BY(mutex_) = false;                // gRPC has in_
+  bool handling_ ISTHMUS_GUARDED_BY(mutex_) = false;  // a message is on its way to the link
+  bool ended_ ISTHMUS_GUARDED_BY(mutex_) = false;     // no further message will come
   bool given_up_ ISTHMUS_GUARDED_BY(mutex_) = false;
   bool finished_ ISTHMUS_GUARDED_BY(mutex_) = false;
 };
