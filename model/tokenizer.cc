@@ -2,10 +2,12 @@
 
 #include "absl/strings/match.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/status.h"
 #include "model/tokenizer_config.h"
 #include "model/tokenizer_json.h"
 #include "model/tokenizer_sentencepiece.h"
+#include "model/tokenizer_sibling.h"
 
 namespace isthmus {
 namespace {
@@ -25,9 +27,14 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Open(const std::string& mo
     return ParseTokenizerJson(*json, std::move(config), json_path);
   }
   const absl::StatusOr<std::string> model = ReadFile(model_path, kMaxTokenizerBytes);
-  if (absl::IsNotFound(model.status()))
+  if (absl::IsNotFound(model.status())) {
+    if (const auto sibling = SiblingWithTokenizer(model_directory); sibling.has_value()) {
+      LogInfo("model", "tokenizer of ", *sibling, ": ", model_directory, " has none of its own");
+      return Open(*sibling);
+    }
     return NotFound("tokenizer: expected tokenizer.json or tokenizer.model, got neither (",
                     model_directory, ")");
+  }
   if (!model.ok()) return model.status();
   ISTHMUS_ASSIGN_OR_RETURN(TokenizerConfig config, ReadTokenizerConfig(model_directory));
   return ParseSentencePiece(*model, std::move(config), model_path);
