@@ -47,18 +47,9 @@ class Cable final : public LoopbackCable, public std::enable_shared_from_this<Ca
   void Run();
   void Stop();
 
-  void Cut() override {
-    Change([this] { Break(); });
-  }
-  void Silence() override {
-    Change([this] { silent_ = true; });
-  }
-  void LoseForGood() override {
-    Change([this] {
-      lost_ = true;
-      Break();
-    });
-  }
+  void Cut() override;
+  void Silence() override;
+  void LoseForGood() override;
 
   // From the connections; calls of an older one are ignored.
   void Write(int side, uint64_t number, SealedFramePtr frame);
@@ -87,12 +78,6 @@ class Cable final : public LoopbackCable, public std::enable_shared_from_this<Ca
     Bytes bytes;
   };
 
-  template <typename Body>
-  void Change(Body body) {
-    MutexLock lock(&mutex_);
-    body();
-    changed_.SignalAll();
-  }
   void Break() ISTHMUS_REQUIRES(mutex_);
   void Inject(int side, int64_t frame, Message message) ISTHMUS_REQUIRES(mutex_);
   Event NextEvent(int64_t now_us, int64_t* wake_us) ISTHMUS_REQUIRES(mutex_);
@@ -121,16 +106,33 @@ void LoopbackConnection::Write(SealedFramePtr frame) {
 void LoopbackConnection::ReadNext() { cable_->ReadNext(side_, number_); }
 void LoopbackConnection::Cut() { cable_->Cut(number_); }
 
+void Cable::Cut() {
+  MutexLock lock(&mutex_);
+  Break();
+}
+
+void Cable::Silence() {
+  MutexLock lock(&mutex_);
+  silent_ = true;
+}
+
+void Cable::LoseForGood() {
+  MutexLock lock(&mutex_);
+  lost_ = true;
+  Break();
+}
+
 void Cable::Stop() {
-  Change([this] {
-    stopping_ = true;
-    for (End& end : ends_) end.connection.reset();  // they hold this
-    gone_.clear();
-  });
+  MutexLock lock(&mutex_);
+  stopping_ = true;
+  for (End& end : ends_) end.connection.reset();  // they hold this
+  gone_.clear();
+  changed_.SignalAll();
 }
 
 void Cable::Break() {
   if (!connected_) return;
+  changed_.SignalAll();
   connected_ = silent_ = false;
   redial_us_ = NowUs() + kRedialUs;
   for (int side : {0, 1}) {
@@ -143,15 +145,15 @@ void Cable::Break() {
 }
 
 void Cable::Cut(uint64_t number) {
-  Change([&] {
-    if (number == number_) Break();
-  });
+  MutexLock lock(&mutex_);
+  if (number == number_) Break();
 }
 
 void Cable::ReadNext(int side, uint64_t number) {
-  Change([&] {
-    if (number == number_ && connected_) ends_[side].reading = true;
-  });
+  MutexLock lock(&mutex_);
+  if (number != number_ || !connected_) return;
+  ends_[side].reading = true;
+  changed_.SignalAll();
 }
 
 void Cable::Write(int side, uint64_t number, SealedFramePtr frame) {
@@ -159,13 +161,13 @@ void Cable::Write(int side, uint64_t number, SealedFramePtr frame) {
   message.bytes.reserve(FrameHeader::kBytes + frame->payload.size());
   message.bytes.insert(message.bytes.end(), frame->head, frame->head + FrameHeader::kBytes);
   message.bytes.insert(message.bytes.end(), frame->payload.begin(), frame->payload.end());
-  Change([&] {
-    if (number != number_ || !connected_) return;
-    ends_[side].writing = true;
-    const bool counted = frame->header.sequence != 0;
-    if (counted) ++ends_[side].frames;
-    Inject(side, counted ? ends_[side].frames : 0, std::move(message));
-  });
+  MutexLock lock(&mutex_);
+  if (number != number_ || !connected_) return;
+  ends_[side].writing = true;
+  const bool counted = frame->header.sequence != 0;
+  if (counted) ++ends_[side].frames;
+  Inject(side, counted ? ends_[side].frames : 0, std::move(message));
+  changed_.SignalAll();
 }
 
 void Cable::Inject(int side, int64_t frame, Message message) {
@@ -260,7 +262,10 @@ void Cable::Connect() {
   const auto second = links_[1].lock();
   const bool both = first != nullptr && second != nullptr && !first->over() && !second->over();
   if (!both) {
-    Change([this] { lost_ = true; });
+    {
+      MutexLock lock(&mutex_);
+      lost_ = true;
+    }
     // As a server answers a dialler whose link it does not know.
     const absl::Status gone = Unavailable("expected a link to resume, got none");
     if (first != nullptr) first->Fail(gone);
@@ -269,7 +274,8 @@ void Cable::Connect() {
   }
   const uint64_t received[2] = {first->Resume(), second->Resume()};
   std::shared_ptr<LoopbackConnection> connections[2];
-  Change([&] {
+  {
+    MutexLock lock(&mutex_);
     ++number_;
     connected_ = true;
     silent_ = false;
@@ -278,7 +284,8 @@ void Cable::Connect() {
       connections[side] = std::make_shared<LoopbackConnection>(shared_from_this(), side, number_);
       ends_[side] = End{connections[side], {}, false, false, frames};
     }
-  });
+    changed_.SignalAll();
+  }
   first->Attach(connections[0], received[1]);
   second->Attach(connections[1], received[0]);
 }
