@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "cli/flags.h"
-#include "metrics/exporter/exporter.h"
+#include "coordinator/metrics_exporter.h"
 
 namespace isthmus {
 

@@ -102,8 +102,10 @@ LayerCost CostOf(const Problem& p, const v1::StageSpec& stage) {
 }
 
 double FlopsOf(const Problem& p, absl::Span<const v1::WorkerInfo> workers, uint32_t party) {
-  const double flops =
-      party == kClientParty ? p.request.client_flops() : workers[party - 1].flops();
+  // The processes of an embedded cluster share one machine: measured one by one they would differ
+  // by chance, and with them the cut and the run.
+  const bool own = party == kClientParty || p.request.embedded();
+  const double flops = own ? p.request.client_flops() : workers[party - 1].flops();
   return flops > 0 ? flops : kUnknownFlops;
 }
 

@@ -140,6 +140,7 @@ class StageRunner {
   absl::Status SendTargets(const MicroBatch& mb);
   MicroBatch& BatchOf(uint32_t micro_batch);
   Stage* StageOf(uint32_t stage);
+  uint64_t CutId(uint32_t edge) const;
   bool labels_travel() const { return LossParty(plan_) != kClientParty; }
 
   const v1::Plan& plan_;

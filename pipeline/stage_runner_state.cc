@@ -62,8 +62,15 @@ int64_t StageRunner::codec_state_bytes() const {
   return bytes;
 }
 
-// magic, then per edge in ascending order: edge, encoder snapshot, decoder snapshot, each with a
-// u64 length.
+// What a codec's state belongs to: the place of the cut, its width and its codecs.
+uint64_t StageRunner::CutId(uint32_t edge) const {
+  const v1::EdgeSpec& spec = plan_.edges(static_cast<int>(edge));
+  return Hash64(absl::StrCat(edge, "/", plan_.stages(static_cast<int>(edge)).last_layer(), "/",
+                             spec.width(), "/", spec.codec_forward(), "/", spec.codec_backward()));
+}
+
+// magic, then per edge in ascending order: its CutId, encoder snapshot, decoder snapshot, each with
+// a u64 length.
 absl::StatusOr<std::string> StageRunner::SaveCodecs(const std::string& directory) const {
   Bytes file;
   ByteWriter writer(&file);
@@ -72,7 +79,7 @@ absl::StatusOr<std::string> StageRunner::SaveCodecs(const std::string& directory
     Bytes encoder, decoder;
     ISTHMUS_RETURN_IF_ERROR(end.sender->encoder()->Snapshot(&encoder));
     ISTHMUS_RETURN_IF_ERROR(end.receiver->decoder()->Snapshot(&decoder));
-    writer.Put(index);
+    writer.Put(CutId(index));
     for (const Bytes& snapshot : {std::cref(encoder), std::cref(decoder)}) {
       writer.Put(static_cast<uint64_t>(snapshot.size()));
       writer.PutBytes(snapshot);
@@ -96,8 +103,10 @@ absl::Status StageRunner::RestoreCodecs(const std::string& directory, const std:
   ISTHMUS_ASSIGN_OR_RETURN(const uint32_t magic, reader.Get<uint32_t>());
   if (magic != kCodecFileMagic) return DataLoss(path, ": expected codec state, got something else");
   for (auto& [index, end] : edges_) {
-    ISTHMUS_ASSIGN_OR_RETURN(const uint32_t edge, reader.Get<uint32_t>());
-    if (edge != index) return DataLoss(path, ": expected edge ", index, ", got ", edge);
+    ISTHMUS_ASSIGN_OR_RETURN(const uint64_t cut, reader.Get<uint64_t>());
+    if (cut != CutId(index))
+      return DataLoss(path, ": expected the state of edge ", index,
+                      ", got that of another cut or codec");
     ISTHMUS_ASSIGN_OR_RETURN(const uint64_t encoder_bytes, reader.Get<uint64_t>());
     ISTHMUS_ASSIGN_OR_RETURN(const auto encoder, reader.GetBytes(encoder_bytes));
     ISTHMUS_ASSIGN_OR_RETURN(const uint64_t decoder_bytes, reader.Get<uint64_t>());

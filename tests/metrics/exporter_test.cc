@@ -13,6 +13,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
+#include "coordinator/metrics_exporter.h"
 
 namespace isthmus {
 namespace {
