@@ -2,10 +2,12 @@
 // share of a shaped rate.
 //
 // Both senders hand over payloads that were made before the clock started, and both receivers drop
-// what they get. The bare stream reads slices and looks at no byte; the link's surplus is what it
-// promises: two checksums, one copy into the payload, acks. CPU seconds are the process's: both
-// ends, and gRPC's threads. The shaped share is that of the user-space shaper; a kernel's (tc
-// netem) is measured end to end by the network tests, not here.
+// what they get. The bare stream reads slices and looks at no byte. A second bare stream copies
+// every message into one buffer, as anybody who uses it must: what the link costs beyond that one
+// is checksums and acks. The link's surplus is what it promises: two checksums, one copy into the
+// payload, acks. CPU seconds are the process's: both ends, and gRPC's threads. The shaped share is
+// that of the user-space shaper; a kernel's (tc netem) is measured end to end by the network tests,
+// not here.
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/create_channel.h>
@@ -99,29 +101,42 @@ class Arrived {
 // The receiving half of the bare stream.
 class BareReader final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  explicit BareReader(Arrived* arrived) : arrived_(arrived) { StartRead(&message_); }
+  BareReader(Arrived* arrived, bool copy) : arrived_(arrived), copy_(copy) { StartRead(&message_); }
   void OnReadDone(bool ok) override {
     if (!ok) return Finish(grpc::Status::OK);
+    if (copy_) Copy();
     arrived_->Add(static_cast<int64_t>(message_.Length()));
     StartRead(&message_);
   }
   void OnDone() override { delete this; }
 
  private:
+  void Copy() {
+    std::vector<grpc::Slice> slices;
+    ISTHMUS_CHECK(message_.Dump(&slices).ok());
+    Bytes bytes;
+    bytes.reserve(message_.Length());
+    for (const grpc::Slice& slice : slices) bytes.insert(bytes.end(), slice.begin(), slice.end());
+    copied_ = std::move(bytes);
+  }
+
   Arrived* const arrived_;
+  const bool copy_;
   grpc::ByteBuffer message_;
+  Bytes copied_;  // the last message
 };
 
 class BareService final : public v1::DataLink::WithRawCallbackMethod_Open<v1::DataLink::Service> {
  public:
-  explicit BareService(Arrived* arrived) : arrived_(arrived) {}
+  BareService(Arrived* arrived, bool copy) : arrived_(arrived), copy_(copy) {}
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Open(
       grpc::CallbackServerContext*) override {
-    return new BareReader(arrived_);
+    return new BareReader(arrived_, copy_);
   }
 
  private:
   Arrived* const arrived_;
+  const bool copy_;
 };
 
 // The sending half: writes what it was given, one after the other, from the reactions.
@@ -172,7 +187,7 @@ class BareWriter final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::
 
 class BareStream {
  public:
-  BareStream() : service_(&arrived_) {
+  explicit BareStream(bool copy) : service_(&arrived_, copy) {
     int port = 0;
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
@@ -266,27 +281,40 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// Rounds take turns, so that both see the same machine; the first of each only warms up.
+struct Series {
+  std::vector<double> wall_s, cpu_s;
+  void Add(const Cost& cost) {
+    wall_s.push_back(cost.wall_s);
+    cpu_s.push_back(cost.cpu_s);
+  }
+};
+
+// Rounds take turns, so that all see the same machine; the first of each only warms up.
 std::string CompareRow(int64_t message_bytes) {
-  BareStream bare;
+  BareStream bare(false), copying(true);
   LinkPair link(0.0);
-  const double gb = 1e-9 * static_cast<double>(kRoundBytes / message_bytes * message_bytes);
-  std::vector<double> bare_s, link_s, bare_cpu, link_cpu;
+  Series bare_series, copying_series, link_series;
   for (int round = 0; round <= kRounds; ++round) {
     const Cost b = bare.Round(message_bytes, kRoundBytes);
+    const Cost c = copying.Round(message_bytes, kRoundBytes);
     const Cost l = link.Round(message_bytes, kRoundBytes);
     if (round == 0) continue;
-    bare_s.push_back(b.wall_s);
-    link_s.push_back(l.wall_s);
-    bare_cpu.push_back(b.cpu_s);
-    link_cpu.push_back(l.cpu_s);
+    bare_series.Add(b);
+    copying_series.Add(c);
+    link_series.Add(l);
   }
-  return absl::StrCat(
-      "{\"message_bytes\":", message_bytes, ",\"bare_gb_per_s\":", gb / Median(bare_s),
-      ",\"link_gb_per_s\":", gb / Median(link_s), ",\"share\":", Median(bare_s) / Median(link_s),
-      ",\"bare_cpu_s_per_gb\":", Median(bare_cpu) / gb,
-      ",\"link_cpu_s_per_gb\":", Median(link_cpu) / gb,
-      ",\"cpu_ratio\":", Median(link_cpu) / Median(bare_cpu), "}");
+  const double gb = 1e-9 * static_cast<double>(kRoundBytes / message_bytes * message_bytes);
+  const double wall_s = Median(link_series.wall_s);
+  const double cpu_s = Median(link_series.cpu_s);
+  const auto against = [&](const char* name, const Series& series) {
+    return absl::StrCat("\"", name, "\":{\"gb_per_s\":", gb / Median(series.wall_s),
+                        ",\"cpu_s_per_gb\":", Median(series.cpu_s) / gb,
+                        ",\"link_share\":", Median(series.wall_s) / wall_s,
+                        ",\"link_cpu_ratio\":", cpu_s / Median(series.cpu_s), "}");
+  };
+  return absl::StrCat("{\"message_bytes\":", message_bytes, ",\"link\":{\"gb_per_s\":", gb / wall_s,
+                      ",\"cpu_s_per_gb\":", cpu_s / gb, "},", against("bare", bare_series), ",",
+                      against("bare_copying", copying_series), "}");
 }
 
 // The share of the rate that payload and framing fill together.

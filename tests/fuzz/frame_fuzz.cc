@@ -23,8 +23,8 @@ void Try(const isthmus::Bytes& bytes, size_t piece_bytes) {
   uint8_t head[isthmus::FrameHeader::kBytes];
   isthmus::WriteFrameHeader(*frame, head);
   ISTHMUS_CHECK(std::memcmp(head, bytes.data(), sizeof(head)) == 0);
-  ISTHMUS_CHECK(
-      std::memcmp(frame->payload.data(), bytes.data() + sizeof(head), frame->payload.size()) == 0);
+  ISTHMUS_CHECK(absl::MakeConstSpan(frame->payload) ==
+                absl::MakeConstSpan(bytes).subspan(sizeof(head)));
 }
 
 }  // namespace
