@@ -5,9 +5,11 @@
 #include "cli/engine.h"
 #include "cli/local_model.h"
 #include "cli/output.h"
+#include "cli/security_flags.h"
 #include "client/generate.h"
 #include "client/interrupt.h"
 #include "client/progress.h"
+#include "client/split_generate.h"
 #include "nlohmann/json.hpp"
 
 namespace isthmus {
@@ -54,6 +56,36 @@ absl::StatusOr<Generation> Stream(LogitsSource* source, const LocalModel& model,
   return generation;
 }
 
+absl::StatusOr<Generation> GenerateHere(const Invocation& in, const LocalModel& model,
+                                        const std::vector<int32_t>& prompt, Engine* engine) {
+  ISTHMUS_ASSIGN_OR_RETURN(CutModel::Options options, CutOptions(in, model));
+  options.num_samples = 1;
+  options.max_sample_tokens = model.config().max_positions;
+  ISTHMUS_ASSIGN_OR_RETURN(const auto cut_model,
+                           CutModel::Open(engine, model.config(), model.directory.get(), options));
+  return Stream(cut_model.get(), model, prompt, OptionsOf(in, model), !in.On("json"));
+}
+
+absl::StatusOr<Generation> GenerateSplit(const Invocation& in, const LocalModel& model,
+                                         const std::vector<int32_t>& prompt, Engine* engine) {
+  if (in.Given("cut-after")) {
+    return InvalidArgument("--cut-after, --coordinator: expected one of them, got both");
+  }
+  SplitGenerateOptions options;
+  ISTHMUS_ASSIGN_OR_RETURN(options.coordinator, CoordinatorOf(in));
+  options.tls = TlsOf(in);
+  options.wait_s = in.Number("wait");
+  if (in.Given("codec")) options.codec = in.Text("codec");
+  options.adapter = model.adapter.get();
+  options.threads = in.Integer("threads");
+  options.device = in.Text("device");
+  ISTHMUS_ASSIGN_OR_RETURN(const auto source,
+                           SplitLogits::Open(engine, model.directory.get(), options));
+  auto generation = Stream(source.get(), model, prompt, OptionsOf(in, model), !in.On("json"));
+  if (generation.ok()) ISTHMUS_RETURN_IF_ERROR(source->Close());
+  return generation;
+}
+
 absl::Status RunGenerate(const Invocation& in) {
   ISTHMUS_ASSIGN_OR_RETURN(LocalModel model, OpenLocalModel(in));
   if (model.tokenizer == nullptr) {
@@ -61,15 +93,10 @@ absl::Status RunGenerate(const Invocation& in) {
                            ": expected tokenizer.json or tokenizer.model, got neither");
   }
   ISTHMUS_ASSIGN_OR_RETURN(const auto prompt, model.tokenizer->Encode(in.Text("prompt")));
-  ISTHMUS_ASSIGN_OR_RETURN(CutModel::Options options, CutOptions(in, model));
-  options.num_samples = 1;
-  options.max_sample_tokens = model.config().max_positions;
   ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in));
-  ISTHMUS_ASSIGN_OR_RETURN(const auto cut_model, CutModel::Open(engine.get(), model.config(),
-                                                                model.directory.get(), options));
-  ISTHMUS_ASSIGN_OR_RETURN(
-      const Generation generation,
-      Stream(cut_model.get(), model, prompt, OptionsOf(in, model), !in.On("json")));
+  ISTHMUS_ASSIGN_OR_RETURN(const Generation generation,
+                           in.Given("coordinator") ? GenerateSplit(in, model, prompt, engine.get())
+                                                   : GenerateHere(in, model, prompt, engine.get()));
   if (Interrupt::Signal() != 0) return absl::CancelledError("generate: stopped");
   if (generation.end == Generation::End::kContext) {
     Progress(Progress::Choose(false))
@@ -84,7 +111,7 @@ absl::Status RunGenerate(const Invocation& in) {
 
 CliCommand GenerateCommand() {
   CliCommand command = {.name = "generate",
-                        .summary = "text from a model, streamed, whole or cut",
+                        .summary = "text from a model, streamed: whole, cut, or split over workers",
                         .flags = LocalModelFlags(),
                         .ends_orderly = true,
                         .run = RunGenerate};
@@ -123,8 +150,16 @@ CliCommand GenerateCommand() {
        .help = "does not stop at the end-of-sequence token"},
       {.name = "json",
        .kind = FlagKind::kSwitch,
-       .help = "one JSON document at the end, nothing streamed"}};
-  command.flags.insert(command.flags.end(), own.begin(), own.end());
+       .help = "one JSON document at the end, nothing streamed"},
+      CoordinatorFlag(false),
+      {.name = "wait",
+       .kind = FlagKind::kSeconds,
+       .value = "TIME",
+       .help = "for a coordinator with a ready worker",
+       .fallback = "60s"}};
+  for (const auto& more : {own, SecurityFlags()}) {
+    command.flags.insert(command.flags.end(), more.begin(), more.end());
+  }
   return command;
 }
 

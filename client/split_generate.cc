@@ -1,0 +1,117 @@
+#include "client/split_generate.h"
+
+#include <filesystem>
+#include <utility>
+
+#include "base/mutex.h"
+#include "base/status.h"
+#include "client/plan_request.h"
+#include "client/report.h"
+#include "client/session.h"
+#include "link/coordinator_client.h"
+#include "link/frame.h"
+#include "pipeline/plan.h"
+
+namespace isthmus {
+namespace {
+
+// With an adapter the frozen base carries it as LoRA that nobody trains.
+TrainSpec FrozenSpec(const Adapter* adapter) {
+  TrainSpec train;
+  train.frozen = adapter == nullptr;
+  if (adapter != nullptr) train.lora = adapter->lora;
+  train.lora.dropout = 0.0;
+  return train;
+}
+
+absl::StatusOr<v1::PlanRequest> RequestOf(Engine* engine, ModelDirectory* model,
+                                          const SplitGenerateOptions& options) {
+  const ModelConfig& config = model->config();
+  const TrainSpec train = FrozenSpec(options.adapter);
+  v1::PlanRequest request;
+  request.set_job_name("generate");
+  request.mutable_model()->set_name(std::filesystem::path(model->path()).filename().string());
+  request.mutable_model()->set_config_json(config.text);
+  ISTHMUS_ASSIGN_OR_RETURN(*request.mutable_model()->mutable_content_id(), model->ContentId());
+  *request.mutable_train() = TrainSpecToProto(train);
+  const int64_t ends = config.num_layers >= 3 ? 1 : 0;
+  request.set_head_layers(ends);
+  request.set_tail_layers(ends);
+  request.set_codec_forward(options.codec);
+  request.set_codec_backward("none");
+  request.set_schedule("sequential");
+  request.set_micro_batch_size(1);
+  request.set_micro_batches(1);
+  request.set_sequence_length(config.max_positions);
+  request.set_num_samples(1);
+  request.set_max_sample_tokens(config.max_positions);
+  request.set_client_flops(
+      MeasureClientFlops(engine, config, train, std::min<int64_t>(config.max_positions, 64)));
+  request.set_wire_version(kWireVersion);
+  request.set_version(std::string(IsthmusVersion()));
+  request.set_wait_s(options.wait_s);
+  return request;
+}
+
+class CoordinatedLogits : public SplitLogits {
+ public:
+  ~CoordinatedLogits() override {
+    MutexLock lock(&mutex_);
+    aborted_ = nullptr;
+  }
+
+  absl::Status Start(Engine* engine, ModelDirectory* model, const SplitGenerateOptions& options) {
+    ISTHMUS_ASSIGN_OR_RETURN(const v1::PlanRequest request, RequestOf(engine, model, options));
+    JobControl::Callbacks callbacks;
+    callbacks.notice = [](const std::string&) {};
+    callbacks.stopped = [this](const v1::JobStopped& stopped) {
+      MutexLock lock(&mutex_);
+      why_ = Unavailable(stopped.message());
+      if (aborted_ != nullptr) aborted_->Abort(why_);
+    };
+    ISTHMUS_ASSIGN_OR_RETURN(control_, JobControl::Submit(options.coordinator, options.tls, request,
+                                                          std::move(callbacks)));
+    ClientSessionOptions session;
+    session.engine = engine;
+    session.threads = options.threads;
+    session.device = options.device;
+    session.state_dir = options.state_dir;
+    session.grpc.tls = options.tls;
+    ISTHMUS_ASSIGN_OR_RETURN(session_, ClientSession::Open(control_->plan(), control_->token(),
+                                                           model->config(), model, session));
+    if (options.adapter != nullptr)
+      ISTHMUS_RETURN_IF_ERROR(session_->SetState(options.adapter->tensors, {}));
+    MutexLock lock(&mutex_);
+    aborted_ = session_.get();
+    return why_;
+  }
+
+  absl::StatusOr<Tensor> Extend(absl::Span<const int32_t> ids) override {
+    return session_->Extend(ids, std::exchange(fresh_, false));
+  }
+
+  absl::Status Close() override {
+    const absl::Status status = session_->Close();
+    control_->Finished("completed", "");
+    return status;
+  }
+
+ private:
+  Mutex mutex_;
+  absl::Status why_ ISTHMUS_GUARDED_BY(mutex_);
+  ClientSession* aborted_ ISTHMUS_GUARDED_BY(mutex_) = nullptr;  // who hears of an end from outside
+  std::unique_ptr<JobControl> control_;
+  std::unique_ptr<ClientSession> session_;
+  bool fresh_ = true;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SplitLogits>> SplitLogits::Open(
+    Engine* engine, ModelDirectory* model, const SplitGenerateOptions& options) {
+  auto source = std::make_unique<CoordinatedLogits>();
+  ISTHMUS_RETURN_IF_ERROR(source->Start(engine, model, options));
+  return source;
+}
+
+}  // namespace isthmus
