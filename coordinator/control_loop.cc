@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "metrics/metrics.h"
@@ -48,11 +49,12 @@ void ControlLoop::Handle(const Event& event) {
   CheckDrained();
 }
 
-void ControlLoop::HandleStop(const std::string& job_id,
-                             std::function<void(absl::StatusOr<std::string>)> answer) {
+absl::StatusOr<std::string> ControlLoop::StopJob(const std::string& job_id) {
   const uint64_t call = next_call_++;
-  stop_calls_[call] = std::move(answer);
   Handle(StopAsked{call, job_id});
+  auto answer = stop_answers_.extract(call);
+  ISTHMUS_CHECK(!answer.empty());
+  return std::move(answer.mapped());
 }
 
 void ControlLoop::Drain(int64_t limit_us, std::function<void()> drained) {
@@ -71,9 +73,15 @@ void ControlLoop::Tick() {
   Handle(isthmus::Tick{});
   Publish();
   ticker_.expires_after(std::chrono::microseconds(tick_us_));
-  ticker_.async_wait([this](const boost::system::error_code& error) {
-    if (!error) Tick();
+  ticker_.async_wait([this](const boost::system::error_code&) {
+    if (ticking_) Tick();
   });
+}
+
+// Cancelling alone is not enough: a tick that is due is queued already and would arm the next one.
+void ControlLoop::StopTicking() {
+  ticking_ = false;
+  ticker_.cancel();
 }
 
 void ControlLoop::Obey(const Commands& commands) {
@@ -95,11 +103,7 @@ void ControlLoop::Obey(const Commands& commands) {
       loop->streams_.erase(c.stream);
       stream->Close(c.status);
     }
-    void operator()(const AnswerStop& c) {
-      const auto it = loop->stop_calls_.find(c.call);
-      it->second(c.id);
-      loop->stop_calls_.erase(it);
-    }
+    void operator()(const AnswerStop& c) { loop->stop_answers_.emplace(c.call, c.id); }
     void operator()(const SaveJob& c) {
       if (loop->history_ != nullptr) loop->history_status_ = loop->history_->SaveJob(c.row);
     }

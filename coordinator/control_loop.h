@@ -40,12 +40,11 @@ class ControlLoop {
   StreamId Open(ControlStream* stream);
   void Closed(StreamId stream) { streams_.erase(stream); }  // by the stream, before it goes
   void Handle(const Event& event);
-  void HandleStop(const std::string& job_id,
-                  std::function<void(absl::StatusOr<std::string>)> answer);
+  absl::StatusOr<std::string> StopJob(const std::string& job_id);
 
   // Stops taking jobs; calls `drained` once, when no job is open any more or `limit_us` passed.
   void Drain(int64_t limit_us, std::function<void()> drained);
-  void StopTicking() { ticker_.cancel(); }
+  void StopTicking();
 
   std::vector<v1::WorkerRow> Workers() const { return state_.Workers(Now()); }
   std::vector<v1::JobRow> Jobs() const { return state_.Jobs(); }
@@ -62,6 +61,7 @@ class ControlLoop {
   boost::asio::io_context* const io_;
   boost::asio::steady_timer ticker_;
   const int64_t tick_us_;
+  bool ticking_ = true;
   Clock* const clock_;
   History* const history_;
   absl::Status history_status_;
@@ -69,7 +69,7 @@ class ControlLoop {
   StreamId next_stream_ = 1;
   uint64_t next_call_ = 1;
   std::map<StreamId, ControlStream*> streams_;
-  std::map<uint64_t, std::function<void(absl::StatusOr<std::string>)>> stop_calls_;
+  std::map<uint64_t, absl::StatusOr<std::string>> stop_answers_;
   std::function<void()> drained_;
   int64_t drain_deadline_us_ = 0;
 };

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -34,8 +35,8 @@ std::string DrawToken() {
   return absl::StrCat(absl::Hex(words[0], absl::kZeroPad16), absl::Hex(words[1], absl::kZeroPad16));
 }
 
-// Streams that are not yet deleted; Shutdown waits for the last.
-class StreamCount {
+// Calls that the io thread may still touch; Shutdown waits for the last before the server goes.
+class CallCount {
  public:
   void Add(int change) {
     MutexLock lock(&mutex_);
@@ -69,7 +70,7 @@ Event EndedEvent(StreamId stream, const v1::ClientEvent*) { return ClientStreamE
 template <typename In, typename Out>
 class StreamReactor final : public grpc::ServerBidiReactor<In, Out>, public ControlStream {
  public:
-  StreamReactor(ControlLoop* loop, StreamCount* count, grpc::CallbackServerContext* context)
+  StreamReactor(ControlLoop* loop, CallCount* count, grpc::CallbackServerContext* context)
       : loop_(loop), count_(count), context_(context) {
     count_->Add(1);
     loop_->Post([this] {
@@ -116,7 +117,7 @@ class StreamReactor final : public grpc::ServerBidiReactor<In, Out>, public Cont
   }
   void OnDone() override {
     loop_->Post([this] {
-      StreamCount* const count = count_;
+      CallCount* const count = count_;
       delete this;
       count->Add(-1);
     });
@@ -132,7 +133,7 @@ class StreamReactor final : public grpc::ServerBidiReactor<In, Out>, public Cont
   }
 
   ControlLoop* const loop_;
-  StreamCount* const count_;
+  CallCount* const count_;
   grpc::CallbackServerContext* const context_;
   StreamId id_ = 0;
   In in_;
@@ -143,7 +144,7 @@ class StreamReactor final : public grpc::ServerBidiReactor<In, Out>, public Cont
 
 class ControlService final : public v1::Control::CallbackService {
  public:
-  ControlService(ControlLoop* loop, StreamCount* count) : loop_(loop), count_(count) {}
+  ControlService(ControlLoop* loop, CallCount* count) : loop_(loop), count_(count) {}
 
   grpc::ServerBidiReactor<v1::WorkerEvent, v1::WorkerCommand>* Work(
       grpc::CallbackServerContext* context) override {
@@ -157,9 +158,9 @@ class ControlService final : public v1::Control::CallbackService {
                                         const v1::ListWorkersRequest*,
                                         v1::ListWorkersResponse* response) override {
     grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-    loop_->Post([this, reactor, response] {
+    Answer(reactor, [this, response] {
       for (v1::WorkerRow& row : loop_->Workers()) *response->add_workers() = std::move(row);
-      reactor->Finish(grpc::Status::OK);
+      return grpc::Status::OK;
     });
     return reactor;
   }
@@ -167,9 +168,9 @@ class ControlService final : public v1::Control::CallbackService {
                                      const v1::ListJobsRequest*,
                                      v1::ListJobsResponse* response) override {
     grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-    loop_->Post([this, reactor, response] {
+    Answer(reactor, [this, response] {
       for (v1::JobRow& row : loop_->Jobs()) *response->add_jobs() = std::move(row);
-      reactor->Finish(grpc::Status::OK);
+      return grpc::Status::OK;
     });
     return reactor;
   }
@@ -177,18 +178,25 @@ class ControlService final : public v1::Control::CallbackService {
                                     const v1::StopJobRequest* request,
                                     v1::StopJobResponse* response) override {
     grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-    loop_->Post([this, reactor, request, response] {
-      loop_->HandleStop(request->id(), [reactor, response](absl::StatusOr<std::string> id) {
-        if (id.ok()) response->set_id(*id);
-        reactor->Finish(ToGrpc(id.status()));
-      });
+    Answer(reactor, [this, request, response] {
+      const absl::StatusOr<std::string> id = loop_->StopJob(request->id());
+      if (id.ok()) response->set_id(*id);
+      return ToGrpc(id.status());
     });
     return reactor;
   }
 
  private:
+  void Answer(grpc::ServerUnaryReactor* reactor, std::function<grpc::Status()> make) {
+    count_->Add(1);
+    loop_->Post([this, reactor, make = std::move(make)] {
+      reactor->Finish(make());
+      count_->Add(-1);
+    });
+  }
+
   ControlLoop* const loop_;
-  StreamCount* const count_;
+  CallCount* const count_;
 };
 
 // A peer whose machine went away without a word is noticed within 10 s; peers may ping us as often.
@@ -236,7 +244,7 @@ class GrpcControlServer final : public ControlServer {
   }
 
  private:
-  StreamCount count_;
+  CallCount count_;
   ControlService service_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
