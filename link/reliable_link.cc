@@ -317,7 +317,8 @@ void ReliableLink::Lose(const absl::Status& why, Actions* actions) {
   ++outage_;
   last_failure_ = why;
   changed_.SignalAll();
-  if (over_ || outbox_.goodbye_written()) return;  // Close waits for this
+  if (over_) return;
+  if (outbox_.goodbye_written()) return End(absl::OkStatus(), actions);  // Close waits for this
   const int64_t now_us = NowUs();
   if (fruitless_since_us_ == 0 || now_us - attached_us_ > config_.options.keepalive_us)
     fruitless_since_us_ = now_us;
