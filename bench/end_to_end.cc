@@ -1,8 +1,10 @@
 #include "bench/end_to_end.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdio>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -14,14 +16,13 @@
 namespace isthmus::bench {
 namespace {
 
-constexpr int kWidth = 512;
 constexpr int kVocabulary = 512;
 constexpr int kTokens = 64;        // positions of a sample
 constexpr int kMicroBatches = 16;  // of one sample each
 constexpr int kStepsAnEpoch = 2;   // so that every sample has been seen when measuring begins
-constexpr int kMeasuredSteps = 4;
+constexpr int kHosts = 3;          // client and two workers: edges client-0, 0-1, 1-client
 
-// Six blocks: one at each end of the client, two on each worker.
+// Six blocks of width 512: one at each end of the client, two on each worker.
 constexpr char kConfig[] =
     R"({"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 512,
   "intermediate_size": 1024, "num_hidden_layers": 6, "num_attention_heads": 8, "num_key_value_heads": 8, "vocab_size": 512,
@@ -45,65 +46,116 @@ absl::Status WriteInputs(const std::string& folder) {
   return WriteFileAtomic(absl::StrCat(folder, "/train.jsonl"), lines);
 }
 
-std::string Job(const std::string& codec, int rate_mbps, const std::string& output) {
+std::string Job(const std::string& codec, int rate_mbps, int steps) {
   return absl::StrCat(
       "model: model\ninit: random\ndata: {train: train.jsonl, sequence_length: ", kTokens,
-      "}\nsplit: {head_layers: 1, tail_layers: 1}\ntrain:\n  steps: ",
-      kStepsAnEpoch + kMeasuredSteps, "\n  micro_batch_size: 1\n  micro_batches: ", kMicroBatches,
+      "}\nsplit: {head_layers: 1, tail_layers: 1}\ntrain:\n  steps: ", kStepsAnEpoch + steps,
+      "\n  micro_batch_size: 1\n  micro_batches: ", kMicroBatches,
       "\n  seed: 1\npipeline: {schedule: 1f1b, stages: 2}", "\ncodec: \"", codec,
-      "\"\nlink: {rate_mbps: ", rate_mbps, ", delay_ms: 0}\noutput: ", output, "\n");
+      "\"\nlink: {rate_mbps: ", rate_mbps, ", delay_ms: 0}\noutput: run\n");
 }
-
-// Means over the measured steps of one run.
-struct StepMeans {
-  double seconds = 0.0, tokens = 0.0, bits_forward = 0.0, bits_backward = 0.0;
-};
 
 double Number(const nlohmann::json& object, const char* key) {
   const auto found = object.find(key);
   return found != object.end() && found->is_number() ? found->get<double>() : 0.0;
 }
 
-absl::StatusOr<StepMeans> ReadSteps(const std::string& path) {
-  ISTHMUS_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  StepMeans means;
-  int measured = 0;
-  for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
-    const nlohmann::json step = nlohmann::json::parse(line.begin(), line.end(), nullptr, false);
-    if (!step.is_object() || Number(step, "tokens_per_s") <= 0.0) {
-      return absl::InternalError(absl::StrCat("expected steps with tokens_per_s in ", path));
-    }
-    if (Number(step, "step") <= kStepsAnEpoch) continue;
-    ++measured;
-    means.tokens += Number(step, "tokens");
-    means.seconds += Number(step, "tokens") / Number(step, "tokens_per_s");
-    means.bits_forward += Number(step, "bits_per_element_forward");
-    means.bits_backward += Number(step, "bits_per_element_backward");
-  }
-  if (measured != kMeasuredSteps)
-    return absl::InternalError(
-        absl::StrCat("expected ", kMeasuredSteps, " measured steps in ", path));
-  for (double* mean : {&means.tokens, &means.seconds, &means.bits_forward, &means.bits_backward})
-    *mean /= measured;
-  return means;
+std::string Text(const nlohmann::json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
-absl::StatusOr<StepMeans> RunOnce(const EndToEndOptions& options, const std::string& codec,
-                                  int rate_mbps) {
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// A step of one run.
+struct Step {
+  double seconds = 0.0;  // median; tokens and bytes are means
+  double tokens = 0.0;
+  double wire_bytes = 0.0;     // over all edges, both directions
+  double busiest_share = 0.0;  // of wire_bytes: what the busiest host sends, or what it receives
+  double bits_per_element = 0.0;
+  std::string codec_backward;
+};
+
+absl::Status ReadSteps(const std::string& path, int steps, Step* step) {
+  ISTHMUS_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  std::vector<double> seconds;
+  for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+    const nlohmann::json record = nlohmann::json::parse(line.begin(), line.end(), nullptr, false);
+    if (!record.is_object() || Number(record, "tokens_per_s") <= 0.0) {
+      return absl::InternalError(absl::StrCat("expected steps with tokens_per_s in ", path));
+    }
+    if (Number(record, "step") <= kStepsAnEpoch) continue;
+    seconds.push_back(Number(record, "tokens") / Number(record, "tokens_per_s"));
+    step->tokens += Number(record, "tokens") / steps;
+    step->wire_bytes += Number(record, "wire_bytes") / steps;
+    step->bits_per_element +=
+        (Number(record, "bits_per_element_forward") + Number(record, "bits_per_element_backward")) /
+        (2 * steps);
+  }
+  if (static_cast<int>(seconds.size()) != steps)
+    return absl::InternalError(absl::StrCat("expected ", steps, " measured steps in ", path));
+  step->seconds = Median(std::move(seconds));
+  return absl::OkStatus();
+}
+
+// Forward frames of edge e go from host e to host e + 1 around the ring, backward frames the other
+// way.
+absl::Status ReadWire(const std::string& path, Step* step) {
+  ISTHMUS_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  const nlohmann::json report = nlohmann::json::parse(text, nullptr, false);
+  const auto rows = report.find("wire");
+  if (rows == report.end()) return absl::InternalError(absl::StrCat("expected `wire` in ", path));
+  std::array<double, kHosts> sent = {}, received = {};
+  double all = 0.0;
+  for (const nlohmann::json& row : *rows) {
+    const int edge = static_cast<int>(Number(row, "edge"));
+    const bool forward = Text(row, "direction") == "forward";
+    const double bytes = Number(row, "wire_bytes");
+    sent[static_cast<size_t>(forward ? edge : edge + 1) % kHosts] += bytes;
+    received[static_cast<size_t>(forward ? edge + 1 : edge) % kHosts] += bytes;
+    all += bytes;
+    if (!forward) step->codec_backward = Text(row, "codec");
+  }
+  if (all <= 0.0) return absl::InternalError(absl::StrCat("expected rows of bytes in ", path));
+  step->busiest_share = std::max(*std::max_element(sent.begin(), sent.end()),
+                                 *std::max_element(received.begin(), received.end())) /
+                        all;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Step> RunOnce(const EndToEndOptions& options, const std::string& codec,
+                             int rate_mbps) {
   const std::string job = absl::StrCat(options.folder, "/job.yaml");
-  ISTHMUS_RETURN_IF_ERROR(WriteFileAtomic(job, Job(codec, rate_mbps, "run")));
+  ISTHMUS_RETURN_IF_ERROR(WriteFileAtomic(job, Job(codec, rate_mbps, options.steps)));
   std::fprintf(stderr, "bench: train with %s at %s\n", codec.c_str(),
                rate_mbps == 0 ? "full speed" : absl::StrCat(rate_mbps, " Mbit/s").c_str());
   ISTHMUS_RETURN_IF_ERROR(
       RunProgram({options.isthmus, "train", job, "--overwrite", "--quiet"}).status());
-  return ReadSteps(absl::StrCat(options.folder, "/run/steps.jsonl"));
+  Step step;
+  ISTHMUS_RETURN_IF_ERROR(
+      ReadSteps(absl::StrCat(options.folder, "/run/steps.jsonl"), options.steps, &step));
+  ISTHMUS_RETURN_IF_ERROR(ReadWire(absl::StrCat(options.folder, "/run/report.json"), &step));
+  return step;
 }
 
-// Every host sends as much as it receives: one forward and one backward frame per micro-batch each
-// way, of equal size at all cuts.
-double TransferSeconds(const StepMeans& means, int rate_mbps) {
-  const double bits = means.tokens * kWidth * (means.bits_forward + means.bits_backward);
-  return bits / (rate_mbps * 1e6);
+nlohmann::json Row(const std::string& codec, int rate_mbps, const Step& unshaped,
+                   const Step& shaped) {
+  const double transfer_s = 8.0 * shaped.wire_bytes * shaped.busiest_share / (rate_mbps * 1e6);
+  const double bound_s = std::max(unshaped.seconds, transfer_s);
+  return {{"codec", codec},
+          {"codec_backward", shaped.codec_backward},
+          {"rate_mbps", rate_mbps},
+          {"tokens_per_s", shaped.tokens / shaped.seconds},
+          {"step_s", shaped.seconds},
+          {"compute_s", unshaped.seconds},
+          {"transfer_s", transfer_s},
+          {"bound_s", bound_s},
+          {"share_of_bound", bound_s / shaped.seconds},
+          {"bits_per_element", shaped.bits_per_element}};
 }
 
 }  // namespace
@@ -112,20 +164,10 @@ absl::StatusOr<nlohmann::json> RunEndToEnd(const EndToEndOptions& options) {
   ISTHMUS_RETURN_IF_ERROR(WriteInputs(options.folder));
   nlohmann::json rows = nlohmann::json::array();
   for (const std::string& codec : options.codecs) {
-    ISTHMUS_ASSIGN_OR_RETURN(const StepMeans unshaped, RunOnce(options, codec, 0));
+    ISTHMUS_ASSIGN_OR_RETURN(const Step unshaped, RunOnce(options, codec, 0));
     for (const int rate : options.rates_mbps) {
-      ISTHMUS_ASSIGN_OR_RETURN(const StepMeans run, RunOnce(options, codec, rate));
-      const double transfer = TransferSeconds(run, rate);
-      const double bound = std::max(unshaped.seconds, transfer);
-      rows.push_back({{"codec", codec},
-                      {"rate_mbps", rate},
-                      {"tokens_per_s", run.tokens / run.seconds},
-                      {"step_s", run.seconds},
-                      {"compute_s", unshaped.seconds},
-                      {"transfer_s", transfer},
-                      {"bound_s", bound},
-                      {"share_of_bound", bound / run.seconds},
-                      {"bits_per_element", (run.bits_forward + run.bits_backward) / 2}});
+      ISTHMUS_ASSIGN_OR_RETURN(const Step shaped, RunOnce(options, codec, rate));
+      rows.push_back(Row(codec, rate, unshaped, shaped));
     }
   }
   return rows;

@@ -17,14 +17,18 @@ struct EndToEndOptions {
   std::vector<std::string> codecs = {"none", "fp16",          "int8",
                                      "int4", "aqsgd(bits=4)", "amaq(min=2,max=8,target=4)"};
   std::vector<int> rates_mbps = {10, 50, 100, 500};
+  int steps = 4;  // measured ones, at least 1; two more come before them
 };
 
-// One object per codec and rate: codec, rate_mbps, tokens_per_s, step_s, compute_s, transfer_s,
-// bound_s, share_of_bound, bits_per_element. The model has random weights and width 512; a step is
-// 16 micro-batches of 64 tokens over four stages (client, two workers, client). Per rate,
-//   transfer_s  bytes of the busiest host and direction / rate
-//   compute_s   time of a step of the same Plan on unshaped links
+// One object per codec and rate: codec, codec_backward, rate_mbps, tokens_per_s, step_s, compute_s,
+// transfer_s, bound_s, share_of_bound, bits_per_element. The model has random weights and width
+// 512; a step is 16 micro-batches of 64 tokens over four stages (client, two workers, client). Per
+// rate,
+//   step_s      median over the measured steps
+//   compute_s   the same of the same Plan on unshaped links
+//   transfer_s  bytes of the busiest host and direction of one step / rate
 //   bound_s     the larger of the two
+// On two quiet cores the whole matrix takes about four minutes.
 absl::StatusOr<nlohmann::json> RunEndToEnd(const EndToEndOptions& options);
 
 }  // namespace isthmus::bench

@@ -2,13 +2,26 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 
 namespace isthmus::bench {
 namespace {
 
+// The member at the end of `path`, null if there is none.
+const nlohmann::json* Find(const nlohmann::json& row, const std::string& path) {
+  const nlohmann::json* at = &row;
+  for (const std::string& name : std::vector<std::string>(absl::StrSplit(path, '.'))) {
+    if (!at->is_object()) return nullptr;
+    const auto found = at->find(name);
+    if (found == at->end()) return nullptr;
+    at = &*found;
+  }
+  return at;
+}
+
 std::string Cell(const nlohmann::json& row, const std::string& column) {
-  const auto found = row.find(column);
-  if (found == row.end() || found->is_null()) return "";
+  const nlohmann::json* found = Find(row, column);
+  if (found == nullptr || found->is_null()) return "";
   if (found->is_string()) return found->get<std::string>();
   if (found->is_number_float()) {
     const double value = found->get<double>();

@@ -9,8 +9,9 @@
 
 namespace isthmus::bench {
 
-// One line per object of the array `rows`, one column per name in `columns` (a member; missing ones
-// are empty). Numbers get three significant digits.
+// One line per object of the array `rows`, one column per path in `columns` ("step_s",
+// "link.gb_per_s": a member of a member; missing ones are empty). Numbers get three significant
+// digits.
 std::string MarkdownTable(const nlohmann::json& rows, const std::vector<std::string>& columns);
 
 }  // namespace isthmus::bench
