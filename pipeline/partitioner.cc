@@ -194,7 +194,7 @@ absl::StatusOr<double> Predict(const Problem& p, absl::Span<const v1::WorkerInfo
       const Schedule schedule,
       ScheduleOf(*plan, static_cast<uint32_t>(p.request.micro_batches()), !p.assumptions.train));
   const double update_s = 2 * p.request.link_delay_ms() * 1e-3;
-  return SimulateStep(schedule, PartyOfStage(*plan), stages, edges, links, update_s).step_s;
+  return SimulateStep(schedule, stages, edges, links, update_s).step_s;
 }
 
 absl::Status PredictMemory(const Problem& p, absl::Span<const v1::WorkerInfo> workers,

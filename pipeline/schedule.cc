@@ -29,78 +29,9 @@ constexpr Row kRows[] = {
 #undef ISTHMUS_SCHEDULE
 };
 
-// Lets every stage run in unit time steps and writes down what each party did. A list of things
-// that once happened in this order cannot deadlock when it happens again.
-class Rehearsal {
- public:
-  Rehearsal(const Row& row, const ScheduleShape& shape)
-      : row_(row), shape_(shape), stages_(static_cast<uint32_t>(shape.party_of_stage.size())) {
-    forwards_.resize(stages_);
-    backwards_.resize(stages_);
-  }
-
-  Schedule Run() {
-    Schedule schedule;
-    const uint32_t parties =
-        *std::max_element(shape_.party_of_stage.begin(), shape_.party_of_stage.end()) + 1;
-    schedule.of_party.resize(parties);
-    schedule.max_in_flight.assign(stages_, 0);
-    const size_t wanted = size_t{stages_} * shape_.micro_batches * (shape_.forward_only ? 1 : 2);
-    for (size_t done = 0; done < wanted;) {
-      const size_t before = done;
-      std::vector<Action> now;
-      for (uint32_t party = 0; party < parties; ++party) {
-        if (Action action; Pick(party, &action)) now.push_back(action);
-      }
-      for (const Action& action :
-           now) {  // together: what one finishes now another can use in the next time step
-        Finish(action);
-        schedule.of_party[shape_.party_of_stage[action.stage]].push_back(action);
-        uint32_t& most = schedule.max_in_flight[action.stage];
-        most = std::max(
-            most, shape_.forward_only ? 1 : forwards_[action.stage] - backwards_[action.stage]);
-        ++done;
-      }
-      ISTHMUS_CHECK(done > before);
-    }
-    return schedule;
-  }
-
- private:
-  // Backward before forward, the higher stage first: what frees memory and feeds the longest rest
-  // goes first.
-  bool Pick(uint32_t party, Action* action) const {
-    for (const Work work : {Work::kBackward, Work::kForward}) {
-      for (uint32_t s = stages_; s-- > 0;) {
-        if (shape_.party_of_stage[s] != party) continue;
-        if (work == Work::kBackward ? CanBackward(s) : CanForward(s)) {
-          *action = {work, s, work == Work::kBackward ? backwards_[s] : forwards_[s]};
-          return true;
-        }
-      }
-    }
-    return false;
-  }
-  bool CanForward(uint32_t s) const {
-    if (forwards_[s] == shape_.micro_batches) return false;
-    if (s > 0 && forwards_[s - 1] <= forwards_[s]) return false;
-    return shape_.forward_only ||
-           forwards_[s] - backwards_[s] < row_.depth(s, stages_, shape_.micro_batches);
-  }
-  bool CanBackward(uint32_t s) const {
-    if (shape_.forward_only || backwards_[s] == shape_.micro_batches) return false;
-    if (s + 1 == stages_) return forwards_[s] > backwards_[s];
-    return backwards_[s + 1] > backwards_[s];
-  }
-  void Finish(const Action& action) {
-    ++(action.work == Work::kForward ? forwards_ : backwards_)[action.stage];
-  }
-
-  const Row& row_;
-  const ScheduleShape& shape_;
-  const uint32_t stages_;
-  std::vector<uint32_t> forwards_, backwards_;  // finished, per stage
-};
+// Evaluation keeps nothing for a way back: its bound is only what waits in queues, whatever the
+// training schedule.
+constexpr uint32_t kForwardOnlyDepth = 16;
 
 }  // namespace
 
@@ -112,11 +43,61 @@ std::vector<std::string> ScheduleNames() {
 
 absl::StatusOr<Schedule> MakeSchedule(absl::string_view name, const ScheduleShape& shape) {
   ISTHMUS_CHECK(!shape.party_of_stage.empty() && shape.micro_batches > 0);
+  const auto stages = static_cast<uint32_t>(shape.party_of_stage.size());
   for (const Row& row : kRows) {
-    if (name == row.name) return Rehearsal(row, shape).Run();
+    if (name != row.name) continue;
+    Schedule schedule{shape, {}};
+    for (uint32_t s = 0; s < stages; ++s) {
+      const uint32_t depth = row.depth(s, stages, shape.micro_batches);
+      schedule.max_in_flight.push_back(
+          shape.forward_only ? std::min(shape.micro_batches, kForwardOnlyDepth) : depth);
+    }
+    return schedule;
   }
   return Unimplemented("pipeline.schedule: expected one of ", absl::StrJoin(ScheduleNames(), ", "),
                        ", got ", name);
+}
+
+PartyProgress::PartyProgress(const Schedule& schedule, uint32_t party)
+    : schedule_(schedule),
+      num_stages_(static_cast<uint32_t>(schedule.shape.party_of_stage.size())) {
+  for (uint32_t s = num_stages_; s-- > 0;)
+    if (schedule.shape.party_of_stage[s] == party) stages_.push_back({s, 0, 0});
+}
+
+uint32_t PartyProgress::InFlight(const Counts& counts) const {
+  if (!schedule_.shape.forward_only) return counts.forward - counts.backward;
+  if (counts.stage > 0) return 0;  // bounded by what stage 0 sends
+  const bool own_head = stages_.front().stage + 1 == num_stages_;
+  return counts.forward - (own_head ? stages_.front().forward : losses_);
+}
+
+std::vector<Action> PartyProgress::Candidates() const {
+  const uint32_t m = schedule_.shape.micro_batches;
+  std::vector<Action> candidates;
+  if (!schedule_.shape.forward_only)
+    for (const Counts& c : stages_)
+      if (c.backward < c.forward) candidates.push_back({Work::kBackward, c.stage, c.backward});
+  for (const Counts& c : stages_)
+    if (c.forward < m && InFlight(c) < schedule_.max_in_flight[c.stage])
+      candidates.push_back({Work::kForward, c.stage, c.forward});
+  return candidates;
+}
+
+void PartyProgress::Done(const Action& action) {
+  for (Counts& c : stages_) {
+    if (c.stage != action.stage) continue;
+    uint32_t& count = action.work == Work::kForward ? c.forward : c.backward;
+    ISTHMUS_CHECK(count == action.micro_batch);
+    ++count;
+  }
+}
+
+bool PartyProgress::finished() const {
+  const uint32_t m = schedule_.shape.micro_batches;
+  return std::all_of(stages_.begin(), stages_.end(), [&](const Counts& c) {
+    return c.forward == m && (schedule_.shape.forward_only || c.backward == m);
+  });
 }
 
 }  // namespace isthmus

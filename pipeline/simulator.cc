@@ -21,16 +21,11 @@ struct Event {
 
 class StepSimulation {
  public:
-  StepSimulation(const Schedule& schedule, absl::Span<const uint32_t> party_of_stage,
-                 absl::Span<const StageCost> stages, absl::Span<const EdgeCost> edges,
-                 absl::Span<const HostLink> links)
-      : schedule_(schedule),
-        party_of_(party_of_stage),
-        stages_(stages),
-        edges_(edges),
-        links_(links) {
-    const size_t parties = schedule.of_party.size();
-    next_.assign(parties, 0);
+  StepSimulation(const Schedule& schedule, absl::Span<const StageCost> stages,
+                 absl::Span<const EdgeCost> edges, absl::Span<const HostLink> links)
+      : party_of_(schedule.shape.party_of_stage), stages_(stages), edges_(edges), links_(links) {
+    const uint32_t parties = *std::max_element(party_of_.begin(), party_of_.end()) + 1;
+    for (uint32_t party = 0; party < parties; ++party) progress_.emplace_back(schedule, party);
     running_.assign(parties, false);
     egress_free_.assign(parties, 0.0);
     ingress_free_.assign(parties, 0.0);
@@ -39,7 +34,7 @@ class StepSimulation {
   }
 
   SimulatedStep Run() {
-    for (uint32_t party = 0; party < next_.size(); ++party) TryStart(party, 0.0);
+    for (uint32_t party = 0; party < progress_.size(); ++party) TryStart(party, 0.0);
     while (!events_.empty()) {
       const Event event = events_.top();
       events_.pop();
@@ -48,6 +43,7 @@ class StepSimulation {
         arrived_[Key(event.action)] = true;
       } else {
         running_[party] = false;
+        progress_[party].Done(event.action);
         result_.step_s = std::max(result_.step_s, event.time);
         SendOn(event.action, event.time);
       }
@@ -62,21 +58,17 @@ class StepSimulation {
     return {static_cast<int>(a.work), a.stage, a.micro_batch};
   }
 
-  bool Enabled(const Action& a) const {
-    const bool from_below = a.work == Work::kForward && a.stage > 0;
-    const bool from_above = a.work == Work::kBackward && a.stage + 1 < party_of_.size();
-    return (!from_below && !from_above) || arrived_.count(Key(a)) > 0;
-  }
-
   void TryStart(uint32_t party, double now) {
-    const auto& list = schedule_.of_party[party];
-    if (running_[party] || next_[party] == list.size() || !Enabled(list[next_[party]])) return;
-    const Action& action = list[next_[party]++];
-    const StageCost& cost = stages_[action.stage];
-    const double seconds = action.work == Work::kForward ? cost.forward_s : cost.backward_s;
-    running_[party] = true;
-    result_.busy_s[party] += seconds;
-    events_.push({now + seconds, order_++, action, false});
+    if (running_[party]) return;
+    for (const Action& action : progress_[party].Candidates()) {
+      if (progress_[party].NeedsFrame(action) && arrived_.count(Key(action)) == 0) continue;
+      const StageCost& cost = stages_[action.stage];
+      const double seconds = action.work == Work::kForward ? cost.forward_s : cost.backward_s;
+      running_[party] = true;
+      result_.busy_s[party] += seconds;
+      events_.push({now + seconds, order_++, action, false});
+      return;
+    }
   }
 
   // The frame that `done` puts on the wire enables the same micro-batch at the neighbouring stage.
@@ -101,12 +93,11 @@ class StepSimulation {
     return rate_mbps > 0.0 ? bytes * 8e-6 / rate_mbps : 0.0;
   }
 
-  const Schedule& schedule_;
   const absl::Span<const uint32_t> party_of_;
   const absl::Span<const StageCost> stages_;
   const absl::Span<const EdgeCost> edges_;
   const absl::Span<const HostLink> links_;
-  std::vector<size_t> next_;
+  std::vector<PartyProgress> progress_;
   std::vector<bool> running_;
   std::vector<double> egress_free_, ingress_free_;
   std::map<ActionKey, bool> arrived_;
@@ -117,10 +108,10 @@ class StepSimulation {
 
 }  // namespace
 
-SimulatedStep SimulateStep(const Schedule& schedule, absl::Span<const uint32_t> party_of_stage,
-                           absl::Span<const StageCost> stages, absl::Span<const EdgeCost> edges,
-                           absl::Span<const HostLink> links, double update_s) {
-  SimulatedStep result = StepSimulation(schedule, party_of_stage, stages, edges, links).Run();
+SimulatedStep SimulateStep(const Schedule& schedule, absl::Span<const StageCost> stages,
+                           absl::Span<const EdgeCost> edges, absl::Span<const HostLink> links,
+                           double update_s) {
+  SimulatedStep result = StepSimulation(schedule, stages, edges, links).Run();
   result.step_s += update_s;
   return result;
 }

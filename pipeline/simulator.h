@@ -36,9 +36,9 @@ struct SimulatedStep {
 
 // `edges[i]` joins stage i and i + 1; `links` is indexed by party; `update_s` (norms, optimizer,
 // commit) follows the last backward.
-SimulatedStep SimulateStep(const Schedule& schedule, absl::Span<const uint32_t> party_of_stage,
-                           absl::Span<const StageCost> stages, absl::Span<const EdgeCost> edges,
-                           absl::Span<const HostLink> links, double update_s);
+SimulatedStep SimulateStep(const Schedule& schedule, absl::Span<const StageCost> stages,
+                           absl::Span<const EdgeCost> edges, absl::Span<const HostLink> links,
+                           double update_s);
 
 }  // namespace isthmus
 

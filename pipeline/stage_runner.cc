@@ -79,24 +79,67 @@ absl::Status StageRunner::RunPass(const PassSpec& spec, BatchSource* source,
   pass_ = spec;
   source_ = source;
   losses_ = losses;
+  losses_returned_ = 0;
   if (losses_ != nullptr) losses_->assign(spec.micro_batches, {});
-  for (const Action& action : schedule.of_party[party_]) {
-    ISTHMUS_RETURN_IF_ERROR(action.work == Work::kForward
-                                ? Forward(action.stage, action.micro_batch)
-                                : Backward(action.stage, action.micro_batch));
-  }
-  ISTHMUS_RETURN_IF_ERROR(CollectLosses());
+  PartyProgress progress(schedule, party_);
+  while (!progress.finished()) ISTHMUS_RETURN_IF_ERROR(DoNext(&progress));
+  while (losses_returned_ < LossesToCome()) ISTHMUS_RETURN_IF_ERROR(TakeLoss());
   batches_.clear();
   for (auto& [index, edge] : edges_) edge.kept.clear();
   return absl::OkStatus();
 }
 
-absl::Status StageRunner::Forward(uint32_t stage, uint32_t micro_batch) {
+// Does the most urgent thing whose frame has come; waits for one where nothing can be done without.
+absl::Status StageRunner::DoNext(PartyProgress* progress) {
+  const std::vector<Action> candidates = progress->Candidates();
+  std::vector<Inbox::Slot> slots;
+  std::vector<const Action*> waiting;
+  const Action* without_frame = nullptr;
+  for (const Action& action : candidates) {
+    if (!progress->NeedsFrame(action)) {
+      without_frame = &action;
+      // The last stage's way back needs nothing and frees memory: at once. Stage 0's next forward
+      // is the last resort.
+      if (action.work == Work::kBackward) break;
+      continue;
+    }
+    slots.push_back(SlotOf(action));
+    waiting.push_back(&action);
+  }
+  const Action* action = without_frame;
+  const bool at_once = without_frame != nullptr && without_frame->work == Work::kBackward;
+  Frame frame;
+  if (!at_once) {
+    const size_t edge_slots = slots.size();
+    if (losses_returned_ < LossesToCome()) slots.push_back({FrameKind::kLoss, 0, losses_returned_});
+    ISTHMUS_ASSIGN_OR_RETURN(std::optional<size_t> found,
+                             TakeAny(slots, without_frame == nullptr, &frame));
+    if (found.has_value() && *found == edge_slots) {
+      progress->LossReturned();
+      return KeepLoss(frame);
+    }
+    if (found.has_value()) action = waiting[*found];
+  }
+  ISTHMUS_RETURN_IF_ERROR(action->work == Work::kForward
+                              ? Forward(action->stage, action->micro_batch, std::move(frame))
+                              : Backward(action->stage, action->micro_batch, std::move(frame)));
+  progress->Done(*action);
+  return absl::OkStatus();
+}
+
+Inbox::Slot StageRunner::SlotOf(const Action& action) {
+  return action.work == Work::kForward
+             ? Inbox::Slot{FrameKind::kActivation, static_cast<uint16_t>(action.stage - 1),
+                           action.micro_batch}
+             : Inbox::Slot{FrameKind::kGradient, static_cast<uint16_t>(action.stage),
+                           action.micro_batch};
+}
+
+absl::Status StageRunner::Forward(uint32_t stage, uint32_t micro_batch, Frame frame) {
   Tensor in;
   if (stage > 0) {
     MicroBatch described;
-    ISTHMUS_ASSIGN_OR_RETURN(in,
-                             ReceiveOn(stage - 1, FrameKind::kActivation, micro_batch, &described));
+    ISTHMUS_ASSIGN_OR_RETURN(in, DecodeOn(stage - 1, std::move(frame), &described));
     if (source_ == nullptr) batches_[micro_batch] = std::move(described);
   }
   MicroBatch& mb = BatchOf(micro_batch);
@@ -118,11 +161,11 @@ absl::Status StageRunner::Forward(uint32_t stage, uint32_t micro_batch) {
                                   std::move(out->sample_predicted)});
 }
 
-absl::Status StageRunner::Backward(uint32_t stage, uint32_t micro_batch) {
+absl::Status StageRunner::Backward(uint32_t stage, uint32_t micro_batch, Frame frame) {
   MicroBatch& mb = BatchOf(micro_batch);
   Tensor grad_out;
   if (stage + 1 < static_cast<uint32_t>(plan_.stages_size())) {
-    ISTHMUS_ASSIGN_OR_RETURN(grad_out, ReceiveOn(stage, FrameKind::kGradient, micro_batch, &mb));
+    ISTHMUS_ASSIGN_OR_RETURN(grad_out, DecodeOn(stage, std::move(frame), &mb));
     EdgeSender* sender = edges_.at(stage).sender.get();
     if (sender->wants_gradient()) {
       Stopwatch watch(&times_.encode_s);
@@ -138,11 +181,9 @@ absl::Status StageRunner::Backward(uint32_t stage, uint32_t micro_batch) {
   return stage == 0 ? absl::OkStatus() : SendOn(stage - 1, mb, *std::move(grad_in));
 }
 
-absl::StatusOr<Tensor> StageRunner::ReceiveOn(uint32_t edge, FrameKind kind, uint32_t micro_batch,
-                                              MicroBatch* mb) {
+absl::StatusOr<Tensor> StageRunner::DecodeOn(uint32_t edge, Frame frame, MicroBatch* mb) {
   EdgeEnd& end = edges_.at(edge);
   for (int attempt = 0;; ++attempt) {
-    ISTHMUS_ASSIGN_OR_RETURN(const Frame frame, Take(kind, edge, micro_batch));
     absl::StatusOr<Tensor> tensor;
     {
       Stopwatch watch(&times_.decode_s);
@@ -150,11 +191,13 @@ absl::StatusOr<Tensor> StageRunner::ReceiveOn(uint32_t edge, FrameKind kind, uin
     }
     if (tensor.ok() || tensor.status().code() != absl::StatusCode::kDataLoss || attempt > 0)
       return tensor;
-    Frame request = PlainFrame(FrameKind::kKeyFrameRequest, plan_, pass_, micro_batch);
+    const FrameHeader lost = frame.header;
+    Frame request = PlainFrame(FrameKind::kKeyFrameRequest, plan_, pass_, lost.micro_batch);
     request.header.edge = static_cast<uint16_t>(edge);
-    request.header.direction = frame.header.direction;
+    request.header.direction = lost.direction;
     end.receiver->decoder()->RequestKeyFrames();
     ISTHMUS_RETURN_IF_ERROR(outlet_->Send(end.peer, std::move(request)));
+    ISTHMUS_ASSIGN_OR_RETURN(frame, Take(lost.kind, edge, lost.micro_batch));
   }
 }
 
@@ -173,22 +216,44 @@ absl::Status StageRunner::SendOn(uint32_t edge, const MicroBatch& mb, Tensor ten
 }
 
 absl::StatusOr<Frame> StageRunner::Take(FrameKind kind, uint32_t edge, uint32_t micro_batch) {
+  Frame frame;
+  const std::vector<Inbox::Slot> slots = {{kind, static_cast<uint16_t>(edge), micro_batch}};
+  ISTHMUS_RETURN_IF_ERROR(TakeAny(slots, true, &frame).status());
+  return frame;
+}
+
+// Index of the first slot that has a frame; nothing when none has and `wait` is false. Control
+// frames are dealt with on the way.
+absl::StatusOr<std::optional<size_t>> StageRunner::TakeAny(const std::vector<Inbox::Slot>& slots,
+                                                           bool wait, Frame* frame) {
   Stopwatch watch(&times_.wait_s);
-  const Inbox::Slot slot{kind, static_cast<uint16_t>(edge), micro_batch};
   for (;;) {
-    ISTHMUS_ASSIGN_OR_RETURN(Received received, inbox_->TakeAnyOf({slot}, true, Inbox::kForever));
-    const FrameHeader& header = received.frame.header;
+    absl::StatusOr<Received> received =
+        inbox_->TakeAnyOf(slots, true, wait ? Inbox::kForever : NowUs());
+    if (!wait && absl::IsDeadlineExceeded(received.status())) return std::nullopt;
+    ISTHMUS_RETURN_IF_ERROR(received.status());
+    const FrameHeader& header = received->frame.header;
     if (header.kind == FrameKind::kKeyFrameRequest) {
       ISTHMUS_RETURN_IF_ERROR(AnswerKeyFrameRequest(header));
-    } else if (header.kind == FrameKind::kControl) {
-      ISTHMUS_CHECK(on_control_ != nullptr);
-      ISTHMUS_RETURN_IF_ERROR(on_control_(std::move(received)));
-    } else if (header.step != pass_.step) {
-      return InvalidArgument("frame: expected step ", pass_.step, ", got ", header.step, " (",
-                             Name(kind), ", edge ", edge, ")");
-    } else {
-      return std::move(received.frame);
+      continue;
     }
+    if (header.kind == FrameKind::kControl) {
+      ISTHMUS_CHECK(on_control_ != nullptr);
+      ISTHMUS_RETURN_IF_ERROR(on_control_(*std::move(received)));
+      continue;
+    }
+    if (header.step != pass_.step)
+      return InvalidArgument("frame: expected step ", pass_.step, ", got ", header.step, " (",
+                             Name(header.kind), ", edge ", header.edge, ")");
+    for (size_t i = 0; i < slots.size(); ++i) {
+      const Inbox::Slot& slot = slots[i];
+      if (slot.kind != header.kind || slot.edge != header.edge ||
+          slot.micro_batch != header.micro_batch)
+        continue;
+      *frame = std::move(received->frame);
+      return i;
+    }
+    return Internal("inbox: expected a frame that was asked for, got another");
   }
 }
 
@@ -249,19 +314,24 @@ absl::Status StageRunner::ReportLoss(uint32_t micro_batch, MicroBatchLoss loss) 
   return outlet_->Send(kClientParty, std::move(frame));
 }
 
-// With labels at the server the client learns the losses here; elsewhere they are there already.
-absl::Status StageRunner::CollectLosses() {
-  if (party_ != kClientParty || !labels_travel() || losses_ == nullptr) return absl::OkStatus();
-  for (uint32_t m = 0; m < pass_.micro_batches; ++m) {
-    ISTHMUS_ASSIGN_OR_RETURN(const Frame frame, Take(FrameKind::kLoss, 0, m));
-    ByteReader reader(frame.payload);
-    MicroBatchLoss& loss = (*losses_)[m];
-    ISTHMUS_ASSIGN_OR_RETURN(loss.loss_sum, reader.Get<double>());
-    ISTHMUS_ASSIGN_OR_RETURN(loss.predicted, reader.Get<int64_t>());
-    while (reader.remaining() > 0) {
-      ISTHMUS_ASSIGN_OR_RETURN(loss.sample_loss_sum.emplace_back(), reader.Get<double>());
-      ISTHMUS_ASSIGN_OR_RETURN(loss.sample_predicted.emplace_back(), reader.Get<int64_t>());
-    }
+// With labels at the server the client learns the losses from frames.
+uint32_t StageRunner::LossesToCome() const {
+  return party_ == kClientParty && labels_travel() && losses_ != nullptr ? pass_.micro_batches : 0;
+}
+
+absl::Status StageRunner::TakeLoss() {
+  ISTHMUS_ASSIGN_OR_RETURN(const Frame frame, Take(FrameKind::kLoss, 0, losses_returned_));
+  return KeepLoss(frame);
+}
+
+absl::Status StageRunner::KeepLoss(const Frame& frame) {
+  ByteReader reader(frame.payload);
+  MicroBatchLoss& loss = (*losses_)[losses_returned_++];
+  ISTHMUS_ASSIGN_OR_RETURN(loss.loss_sum, reader.Get<double>());
+  ISTHMUS_ASSIGN_OR_RETURN(loss.predicted, reader.Get<int64_t>());
+  while (reader.remaining() > 0) {
+    ISTHMUS_ASSIGN_OR_RETURN(loss.sample_loss_sum.emplace_back(), reader.Get<double>());
+    ISTHMUS_ASSIGN_OR_RETURN(loss.sample_predicted.emplace_back(), reader.Get<int64_t>());
   }
   return absl::OkStatus();
 }

@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -127,16 +128,21 @@ class StageRunner {
   };
   struct Sample;
 
-  absl::Status Forward(uint32_t stage, uint32_t micro_batch);
-  absl::Status Backward(uint32_t stage, uint32_t micro_batch);
-  absl::StatusOr<Tensor> ReceiveOn(uint32_t edge, FrameKind kind, uint32_t micro_batch,
-                                   MicroBatch* mb);
+  absl::Status DoNext(PartyProgress* progress);
+  static Inbox::Slot SlotOf(const Action& action);
+  absl::Status Forward(uint32_t stage, uint32_t micro_batch, Frame frame);
+  absl::Status Backward(uint32_t stage, uint32_t micro_batch, Frame frame);
+  absl::StatusOr<Tensor> DecodeOn(uint32_t edge, Frame frame, MicroBatch* mb);
   absl::Status SendOn(uint32_t edge, const MicroBatch& mb, Tensor tensor);
   absl::StatusOr<Frame> Take(FrameKind kind, uint32_t edge, uint32_t micro_batch);
+  absl::StatusOr<std::optional<size_t>> TakeAny(const std::vector<Inbox::Slot>& slots, bool wait,
+                                                Frame* frame);
   absl::Status AnswerKeyFrameRequest(const FrameHeader& request);
   absl::Status AddTargets(uint32_t micro_batch, MicroBatch* mb);
   absl::Status ReportLoss(uint32_t micro_batch, MicroBatchLoss loss);
-  absl::Status CollectLosses();
+  uint32_t LossesToCome() const;
+  absl::Status TakeLoss();
+  absl::Status KeepLoss(const Frame& frame);
   absl::Status SendTargets(const MicroBatch& mb);
   MicroBatch& BatchOf(uint32_t micro_batch);
   Stage* StageOf(uint32_t stage);
@@ -157,6 +163,7 @@ class StageRunner {
   BatchSource* source_ = nullptr;
   std::map<uint32_t, MicroBatch> batches_;  // of this pass
   std::vector<MicroBatchLoss>* losses_ = nullptr;
+  uint32_t losses_returned_ = 0;
   PassTimes times_;
   EdgeUse shared_use_;  // of the tied tensor's gradient: reported as one edge more
 };

@@ -156,7 +156,8 @@ absl::StatusOr<Tensor> StageRunner::Extend(uint32_t index, absl::Span<const int3
     mb.lengths = {static_cast<int32_t>(ids.size())};
     Tensor in;
     if (stage > 0) {
-      ISTHMUS_ASSIGN_OR_RETURN(in, ReceiveOn(stage - 1, FrameKind::kActivation, index, &mb));
+      ISTHMUS_ASSIGN_OR_RETURN(Frame frame, Take(FrameKind::kActivation, stage - 1, index));
+      ISTHMUS_ASSIGN_OR_RETURN(in, DecodeOn(stage - 1, std::move(frame), &mb));
     }
     {
       const int64_t start_us = NowUs();

@@ -8,8 +8,8 @@ namespace {
 SimulatedStep Simulate(const char* name, std::vector<uint32_t> parties, uint32_t m,
                        std::vector<StageCost> stages, std::vector<EdgeCost> edges, HostLink link) {
   const auto schedule = MakeSchedule(name, {parties, m, false});
-  const std::vector<HostLink> links(schedule->of_party.size(), link);
-  return SimulateStep(*schedule, parties, stages, edges, links, 0.0);
+  const std::vector<HostLink> links(parties.size(), link);
+  return SimulateStep(*schedule, stages, edges, links, 0.0);
 }
 
 TEST(SimulatorTest, OneMicroBatchIsTheSumOfItsWay) {
