@@ -83,9 +83,11 @@ TEST(LoopbackTest, EveryBitOfAFrameIsProtected) {
                                      {{Fault::Kind::kCorrupt, 0, 2, bit}});
     pair.first->Start(&at_first);
     pair.second->Start(&at_second);
-    for (uint32_t i = 0; i < 3; ++i) ASSERT_TRUE(pair.first->Send(Numbered(i, 8)).ok());
-    // A flipped version is another version, and final: no frame of it is taken.
-    if (bit / 8 == 4 || bit / 8 == 5) {
+    // A flipped version is another version, and final, perhaps before the last Send: no frame of it
+    // is taken.
+    const bool version = bit / 8 == 4 || bit / 8 == 5;
+    for (uint32_t i = 0; i < 3; ++i) ASSERT_TRUE(pair.first->Send(Numbered(i, 8)).ok() || version);
+    if (version) {
       EXPECT_EQ(at_second.WaitClosed()->code(), absl::StatusCode::kUnimplemented);
       EXPECT_EQ(at_second.count(), 1u);
       continue;
