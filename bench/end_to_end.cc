@@ -22,10 +22,10 @@ constexpr int kMicroBatches = 16;  // of one sample each
 constexpr int kStepsAnEpoch = 2;   // so that every sample has been seen when measuring begins
 constexpr int kHosts = 3;          // client and two workers: edges client-0, 0-1, 1-client
 
-// Six blocks of width 512: one at each end of the client, two on each worker.
+// Four blocks of width 512: one at each end of the client, one on each worker.
 constexpr char kConfig[] =
     R"({"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 512,
-  "intermediate_size": 1024, "num_hidden_layers": 6, "num_attention_heads": 8, "num_key_value_heads": 8, "vocab_size": 512,
+  "intermediate_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 8, "vocab_size": 512,
   "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
   "tie_word_embeddings": false, "initializer_range": 0.02}
 )";

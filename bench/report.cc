@@ -108,7 +108,7 @@ absl::Status AppendTrain(const ReportOptions& options, nlohmann::json* report, s
   ISTHMUS_ASSIGN_OR_RETURN((*report)["train"]["rows"], RunEndToEnd(options.train));
   absl::StrAppend(
       page,
-      "\n## Training over shaped links\n\nRandom model of width 512, six blocks over client and "
+      "\n## Training over shaped links\n\nRandom model of width 512, four blocks over client and "
       "two workers, 16 micro-batches of 64 tokens a step. The bound is the larger of compute_s, "
       "the step time of the same Plan on unshaped links, and transfer_s, the bytes of the busiest "
       "host and direction over the rate.\n\n",
