@@ -28,7 +28,7 @@ struct EndToEndOptions {
 //   compute_s   the same of the same Plan on unshaped links
 //   transfer_s  bytes of the busiest host and direction of one step / rate
 //   bound_s     the larger of the two
-// On two quiet cores the whole matrix takes about four minutes.
+// On two quiet cores the whole matrix takes some five minutes.
 absl::StatusOr<nlohmann::json> RunEndToEnd(const EndToEndOptions& options);
 
 }  // namespace isthmus::bench
