@@ -26,10 +26,4 @@ int64_t PeakResidentBytes() { return StatusField("VmHWM"); }
 int64_t CurrentResidentBytes() { return StatusField("VmRSS"); }
 void ReturnFreeMemory() { malloc_trim(0); }
 
-void KeepFreedMemory() {
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-  mallopt(M_TOP_PAD, 16 << 20);
-}
-
 }  // namespace isthmus

@@ -10,9 +10,6 @@ int64_t PeakResidentBytes();     // VmHWM of /proc/self/status
 int64_t CurrentResidentBytes();  // VmRSS
 void ReturnFreeMemory();  // gives what the allocator holds back to the kernel: after a job, not in
                           // one
-// Large tensors come and go at every step and page faults are dear on virtual machines: keeps freed
-// memory in the process. Call once at the start of a process that trains.
-void KeepFreedMemory();
 
 }  // namespace isthmus
 

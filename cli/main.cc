@@ -1,6 +1,5 @@
 // The `isthmus` program: finds the command, reads its flags, runs it, turns its status into an exit
 // status.
-#include <malloc.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -14,16 +13,10 @@
 #include "cli/nearest.h"
 #include "cli/output.h"
 #include "client/interrupt.h"
+#include "engine/torch/environment.h"
 
 namespace isthmus {
 namespace {
-
-// Page faults are dear on virtual machines: glibc would give every large tensor back to the kernel
-// and fault it in again, 16 % of a small model's step.
-void KeepFreedMemory() {
-  ::mallopt(M_MMAP_MAX, 0);
-  ::mallopt(M_TRIM_THRESHOLD, 512 << 20);
-}
 
 absl::StatusOr<const CliCommand*> FindCommand(const std::string& name) {
   std::vector<std::string> names;
@@ -72,7 +65,7 @@ absl::Status Run(const std::vector<std::string>& words) {
 }  // namespace isthmus
 
 int main(int argc, char** argv) {
-  isthmus::KeepFreedMemory();
+  isthmus::TuneProcess(argv);
   const absl::Status status = isthmus::Run(std::vector<std::string>(argv + 1, argv + argc));
   if (!status.ok()) {
     const std::string line = isthmus::ErrorLine(status);

@@ -220,7 +220,8 @@ absl::Status TrainingRun::SubmitJob() {
   callbacks.notice = [this](const std::string& text) { Note(text); };
   callbacks.stopped = [this](const v1::JobStopped& stopped) {
     MutexLock lock(&outside_.mutex);
-    if (stopped.cause() == v1::JobStopped::STOPPED_BY_USER) {
+    if (stopped.cause() == v1::JobStopped::STOPPED_BY_USER ||
+        stopped.cause() == v1::JobStopped::DRAINING) {
       outside_.stopped_by_user = true;
       return;
     }
