@@ -41,7 +41,7 @@ class JobControl {
   struct Callbacks {
     std::function<void(const std::string&)> notice;  // one line for the user
     std::function<void(const v1::JobStopped&)>
-        stopped;  // from outside, or the stream broke (cause UNKNOWN)
+        stopped;                      // from outside, or the stream broke (cause UNKNOWN)
     std::function<bool()> cancelled;  // may be empty; asked ten times a second while Submit waits
   };
   // Submits and waits until the plan is in force at every worker; notices may come meanwhile.

@@ -46,7 +46,7 @@ class StreamDecoder {
  private:
   const Tokenizer* tokenizer_;
   std::vector<int32_t> ids_;
-  size_t read_ = 0;    // of ids_: decoded in sent_
+  size_t read_ = 0;  // of ids_: decoded in sent_
   std::string sent_;
 };
 
