@@ -10,6 +10,7 @@
 #include <set>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -140,6 +141,11 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> ServerCredentials(const
 
 absl::Status CheckAddressSecurity(absl::string_view address, const TlsFiles& tls, bool insecure,
                                   absl::string_view flag) {
+  // The resolver would take port 99999 for 34463.
+  int64_t port = 0;
+  if (absl::SimpleAtoi(address.substr(address.rfind(':') + 1), &port) && port > 65535) {
+    return InvalidArgument(flag, ": expected a port up to 65535, got ", address);
+  }
   if (tls.enabled() || IsLoopback(address)) return absl::OkStatus();
   if (!insecure) {
     return InvalidArgument(
