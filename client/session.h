@@ -96,7 +96,6 @@ class ClientSession {
   int64_t resends() const;
   int64_t resend_bytes() const;
   std::map<uint32_t, int64_t> peak_rss_by_party() const { return peak_rss_; }
-  int64_t client_parameter_bytes() const { return group_->parameter_bytes(); }
   const v1::Plan& plan() const { return plan_; }
 
  private:

@@ -89,7 +89,6 @@ class StageRunner {
 
   // Step boundary for every codec of this party.
   absl::Status CommitCodecs(uint64_t step);
-  absl::Status RollbackCodecs();
 
   // Generation: the client's first range gets ids; the party with the head returns logits, others
   // an empty tensor. `index` counts the calls since the last reset.

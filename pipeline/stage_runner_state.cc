@@ -36,14 +36,6 @@ absl::Status StageRunner::CommitCodecs(uint64_t step) {
   return absl::OkStatus();
 }
 
-absl::Status StageRunner::RollbackCodecs() {
-  for (auto& [index, end] : edges_) {
-    ISTHMUS_RETURN_IF_ERROR(end.sender->encoder()->RollbackStep());
-    ISTHMUS_RETURN_IF_ERROR(end.receiver->decoder()->RollbackStep());
-  }
-  return absl::OkStatus();
-}
-
 void StageRunner::RequestKeyFrames() {
   for (auto& [index, end] : edges_) {
     end.sender->encoder()->RequestKeyFrames();
