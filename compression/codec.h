@@ -43,6 +43,13 @@ struct FrameContext {
   uint32_t micro_batch = 0;
   bool training = true;  // false: state is read, never changed (evaluation, generation)
   absl::Span<const SampleRows> samples;  // in row order, covering all rows
+  // One id per row, or empty: rows of equal ids tend to be alike (the token at that place). The
+  // decoder has them too only where EdgeShape::shared_row_ids says so; else a codec that uses them
+  // sends what its decoder needs.
+  absl::Span<const uint32_t> row_ids;
+  // tokens x width, or empty: the decoded rows of an earlier edge of this micro-batch, where both
+  // ends hold them (EdgeShape::shared_earlier), bit for bit.
+  absl::Span<const float> earlier_TD;
 };
 
 // The fixed facts of one direction of one edge.
@@ -55,6 +62,8 @@ struct EdgeShape {
   int64_t max_sample_tokens = 0;  // longest sample: sizes a store
   int64_t total_steps = 0;        // length of the run, 0 if unknown: ramps
   std::string state_dir;          // where a memory-mapped store may live; "" = RAM only
+  bool shared_row_ids = false;    // both ends know FrameContext::row_ids
+  bool shared_earlier = false;    // both ends know FrameContext::earlier_TD
 };
 
 // What one Encode put out. payload + side is the size of the bytes appended; `side` counts scales,
@@ -78,6 +87,9 @@ class Encoder {
   // from it. Default: ignored.
   virtual absl::Status ObserveGradient(absl::Span<const float> g_TD, const FrameContext& context);
   virtual bool WantsGradient() const { return false; }
+  // The row ids as the peer's decoder knows them, of the last Encode; empty when the codec sends
+  // none.
+  virtual absl::Span<const uint32_t> RowIds() const { return {}; }
 
   // Step boundary. Commit makes the state since the last boundary permanent and lets policies move
   // (gates, width tables); Rollback restores the state of the last boundary bit for bit, after
@@ -102,6 +114,8 @@ class Decoder {
   // Decodes exactly `bytes` into out (tokens x width, sized by the caller from the context).
   virtual absl::Status Decode(absl::Span<const uint8_t> bytes, const FrameContext& context,
                               absl::Span<float> out_TD) = 0;
+  // The row ids that the last decoded frame carried; empty when the codec sends none.
+  virtual absl::Span<const uint32_t> RowIds() const { return {}; }
 
   virtual absl::Status CommitStep(uint64_t step) = 0;
   virtual absl::Status RollbackStep() = 0;
