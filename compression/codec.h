@@ -46,10 +46,10 @@ struct FrameContext {
   // One id per row, or empty: rows of equal ids tend to be alike (the token at that place). The
   // decoder has them too only where EdgeShape::shared_row_ids says so; else a codec that uses them
   // sends what its decoder needs.
-  absl::Span<const uint32_t> row_ids;
+  absl::Span<const uint32_t> row_ids = {};
   // tokens x width, or empty: the decoded rows of an earlier edge of this micro-batch, where both
   // ends hold them (EdgeShape::shared_earlier), bit for bit.
-  absl::Span<const float> earlier_TD;
+  absl::Span<const float> earlier_TD = {};
 };
 
 // The fixed facts of one direction of one edge.
