@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "compression/codec_table.h"
+#include "compression/composition.h"
 #include "compression/spec.h"
 
 namespace isthmus {
@@ -20,17 +21,18 @@ absl::Status Encoder::ObserveGradient(absl::Span<const float>, const FrameContex
 
 absl::StatusOr<std::shared_ptr<const Codec>> Codec::Parse(absl::string_view text) {
   ISTHMUS_ASSIGN_OR_RETURN(const std::vector<SpecPart> parts, ParseSpec(text));
-  if (parts.size() != 1) {
-    return InvalidArgument("codec ", text, ": expected one part, got ", parts.size(),
-                           " joined by '+'");
-  }
   std::vector<absl::string_view> names;
   for (const CodecRow& row : CodecTable()) {
-    if (row.name == parts[0].name) return row.make(parts[0], WithoutSpaces(text));
+    if (parts.size() == 1 && row.name == parts[0].name)
+      return row.make(parts[0], WithoutSpaces(text));
     names.push_back(row.name);
   }
-  return InvalidArgument("codec: expected one of ", absl::StrJoin(names, ", "), ", got ",
-                         parts[0].name);
+  if (parts.size() == 1 && FindPart(parts[0].name) == nullptr) {
+    return InvalidArgument("codec: expected one of ", absl::StrJoin(names, ", "),
+                           " or a composition of parts, got ", parts[0].name);
+  }
+  ISTHMUS_ASSIGN_OR_RETURN(Composition composition, MakeComposition(WithoutSpaces(text), parts));
+  return MakeComposedCodec(WithoutSpaces(text), std::move(composition));
 }
 
 absl::StatusOr<std::string> DefaultBackward(absl::string_view forward) {

@@ -139,6 +139,8 @@ class Codec {
   virtual std::string canonical() const = 0;  // the full composition
   // aqsgd and the like: the other direction needs another codec.
   virtual bool ForwardOnly() const { return false; }
+  // Transforms along the tokens of a sample: no use for a stream of single tokens (generation).
+  virtual bool NeedsSequences() const { return false; }
   // The backward of a spec that stands for both directions.
   virtual std::string BackwardText() const { return text(); }
   // kInvalidArgument when the composition cannot serve this edge (width not a multiple of a block,

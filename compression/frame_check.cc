@@ -46,13 +46,14 @@ absl::StatusOr<int64_t> CheckFrame(const EdgeShape& shape, const FrameContext& c
 }
 
 absl::Status NonFiniteError(const EdgeShape& shape, const FrameContext& context,
-                            absl::Span<const float> x_TD) {
+                            absl::Span<const float> x_TD, uint32_t largest) {
   for (size_t i = 0; i < x_TD.size(); ++i) {
-    if ((std::bit_cast<uint32_t>(x_TD[i]) & 0x7FFFFFFFu) <= kLargestMagnitude) continue;
+    if ((std::bit_cast<uint32_t>(x_TD[i]) & 0x7FFFFFFFu) <= largest) continue;
     const size_t width = static_cast<size_t>(shape.width);
     return InvalidArgument(shape.direction == Direction::kForward ? "activation" : "gradient",
-                           ": expected finite values up to 2^126, got ", x_TD[i], " at token ",
-                           i / width, ", channel ", i % width, " ", Where(shape, context));
+                           ": expected finite values up to 2^", (largest >> 23) - 127, ", got ",
+                           x_TD[i], " at token ", i / width, ", channel ", i % width, " ",
+                           Where(shape, context));
   }
   return Internal("frame: expected a non-finite value, got none ", Where(shape, context));
 }

@@ -22,9 +22,10 @@ absl::Status CheckShape(const EdgeShape& shape);
 absl::StatusOr<int64_t> CheckFrame(const EdgeShape& shape, const FrameContext& context,
                                    size_t elements);
 
-// The error for a frame whose magnitude check failed: names the first bad token, channel and value.
+// The error for a frame whose magnitude check (against `largest`, as fp32 bits) failed: names the
+// first bad token, channel and value.
 absl::Status NonFiniteError(const EdgeShape& shape, const FrameContext& context,
-                            absl::Span<const float> x_TD);
+                            absl::Span<const float> x_TD, uint32_t largest = kLargestMagnitude);
 
 // "(edge 1, backward, step 3, micro-batch 0)" for messages.
 std::string Where(const EdgeShape& shape, const FrameContext& context);

@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "compression/half_float.h"
-#include "compression/sums.h"
 
 namespace isthmus {
 namespace {
@@ -42,19 +41,6 @@ GroupParameters FromRange(const GroupFormat& format, float lo, float hi) {
   }
   Complete(format, &p);
   return p;
-}
-
-GroupParameters FitRange(const GroupFormat& format, const Extent& extent, const float* x,
-                         size_t n) {
-  if (format.range == RangeRule::kMinMax || n == 0) return FromRange(format, extent.lo, extent.hi);
-  const auto [sum, squares] = SumMoments(x, n);
-  const double count = static_cast<double>(n);
-  const double mean = format.symmetric ? 0.0 : sum / count;
-  const double reach = RmsFactor(format) * std::sqrt(std::max(0.0, squares / count - mean * mean));
-  const float lo = std::max(extent.lo, static_cast<float>(mean - reach));
-  const float hi = std::min(extent.hi, static_cast<float>(mean + reach));
-  if (!format.symmetric) return FromRange(format, std::min(lo, hi), hi);
-  return FromRange(format, 0.0f, static_cast<float>(reach));
 }
 
 float RmsFactor(const GroupFormat& format) {

@@ -16,12 +16,18 @@
 
 namespace isthmus {
 
-enum class RangeRule : uint8_t { kMinMax = 0, kRms = 1 };
+// From what values a group's range is taken:
+//   kMinMax      all of them
+//   kRms         mean +- k sigma, with the k of RmsFactor, inside min-max (QuEST, arXiv 2502.05003)
+//   kPercentile  the given share of them, the rest clips (Quamba, arXiv 2410.13229)
+//   kMse         the shrunken min-max range with the least squared error (PTQ4DM, LAPQ and others)
+enum class RangeRule : uint8_t { kMinMax = 0, kRms = 1, kPercentile = 2, kMse = 3 };
 
 struct GroupFormat {
   int bits = 8;  // 1 to 8
   bool symmetric = false;
   RangeRule range = RangeRule::kMinMax;
+  float keep_percent = 99.9f;  // kPercentile
 
   int Top() const {
     return symmetric && bits >= 2 ? (1 << bits) - 2 : (1 << bits) - 1;
@@ -49,7 +55,7 @@ struct GroupParameters {
 // The parameters for a range [lo, hi] (symmetric: the larger magnitude of the two).
 GroupParameters FromRange(const GroupFormat& format, float lo, float hi);
 
-// The same with the format's range rule; x is read only for RMS (sums.h).
+// The same with the format's range rule (range_fit.cc); x is not read for min-max.
 GroupParameters FitRange(const GroupFormat& format, const Extent& extent, const float* x, size_t n);
 
 // Multiples of sigma at which a uniform quantiser of this many levels clips a Gaussian with the

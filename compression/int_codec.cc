@@ -5,18 +5,13 @@
 #include <utility>
 
 #include "compression/codec_table.h"
+#include "compression/composition.h"
+#include "compression/int_options.h"
 #include "compression/matrix_coder.h"
 #include "compression/stateless.h"
 
 namespace isthmus {
 namespace {
-
-enum class Rounding : uint8_t { kByDirection = 0, kNearest = 1, kStochastic = 2 };
-
-struct IntOptions {
-  MatrixFormat matrix;
-  Rounding rounding = Rounding::kByDirection;  // nearest for activations, stochastic for gradients
-};
 
 class IntEncoder final : public Stateless<Encoder> {
  public:
@@ -81,20 +76,7 @@ class IntCodec final : public Codec {
       : text_(std::move(text)), options_(options) {}
 
   std::string text() const override { return text_; }
-  std::string canonical() const override {
-    static constexpr const char* kGroups[] = {"tensor", "channel", "token", "tile"};
-    const MatrixFormat& m = options_.matrix;
-    std::string s =
-        absl::StrCat("int(bits=", m.format.bits, ",group=", kGroups[static_cast<int>(m.group)]);
-    if (m.group == Group::kTile) absl::StrAppend(&s, ",n=", m.tile);
-    absl::StrAppend(&s, m.format.symmetric ? ",sym" : ",asym");
-    if (options_.rounding == Rounding::kNearest) s += ",round=nearest";
-    if (options_.rounding == Rounding::kStochastic) s += ",round=stochastic";
-    if (m.format.range != DefaultRange(m.format)) {
-      s += m.format.range == RangeRule::kRms ? ",range=rms" : ",range=minmax";
-    }
-    return s + ")";
-  }
+  std::string canonical() const override { return CanonicalInt(options_); }
   absl::StatusOr<std::unique_ptr<Encoder>> MakeEncoder(const EdgeShape& shape) const override {
     ISTHMUS_RETURN_IF_ERROR(CheckShape(shape));
     return std::make_unique<IntEncoder>(options_, shape);
@@ -105,43 +87,10 @@ class IntCodec final : public Codec {
   }
   StateSize StateSizeFor(const EdgeShape&) const override { return {}; }
 
-  // Two levels at the extremes would put every value further out than it is; at a multiple of the
-  // RMS they keep the energy.
-  static RangeRule DefaultRange(const GroupFormat& format) {
-    return format.bits == 1 ? RangeRule::kRms : RangeRule::kMinMax;
-  }
-
  private:
   std::string text_;
   IntOptions options_;
 };
-
-absl::StatusOr<IntOptions> ReadOptions(const SpecPart& part) {
-  ISTHMUS_ASSIGN_OR_RETURN(
-      const SpecArguments arguments,
-      SpecArguments::Bind(part, {"bits", "group", "n", "round", "range"}, {"sym", "asym"}));
-  IntOptions options;
-  GroupFormat& format = options.matrix.format;
-  ISTHMUS_ASSIGN_OR_RETURN(const int64_t bits, arguments.RequiredInt("bits", 1, 8));
-  ISTHMUS_ASSIGN_OR_RETURN(const int group,
-                           arguments.Choice("group", {"tensor", "channel", "token", "tile"}, 3));
-  ISTHMUS_ASSIGN_OR_RETURN(options.matrix.tile, arguments.Int("n", 1, 1 << 24, 64));
-  ISTHMUS_ASSIGN_OR_RETURN(const int round,
-                           arguments.Choice("round", {"nearest", "stochastic"}, -1));
-  if (arguments.Flag("sym") && arguments.Flag("asym")) {
-    return InvalidArgument("codec int: expected one of sym, asym, got both");
-  }
-  format.bits = static_cast<int>(bits);
-  format.symmetric = arguments.Flag("sym");
-  options.matrix.group = static_cast<Group>(group);
-  options.rounding = static_cast<Rounding>(round + 1);
-  if (arguments.Has("n") && options.matrix.group != Group::kTile) {
-    return InvalidArgument("codec int: n: expected group=tile with it, got another group");
-  }
-  ISTHMUS_ASSIGN_OR_RETURN(const int range, arguments.Choice("range", {"minmax", "rms"}, -1));
-  format.range = range < 0 ? IntCodec::DefaultRange(format) : static_cast<RangeRule>(range);
-  return options;
-}
 
 absl::StatusOr<std::shared_ptr<const Codec>> MakePreset(const SpecPart& part,
                                                         const std::string& text, int bits,
@@ -158,7 +107,9 @@ absl::StatusOr<std::shared_ptr<const Codec>> MakePreset(const SpecPart& part,
 
 absl::StatusOr<std::shared_ptr<const Codec>> MakeIntCodec(const SpecPart& part,
                                                           const std::string& text) {
-  ISTHMUS_ASSIGN_OR_RETURN(const IntOptions options, ReadOptions(part));
+  ISTHMUS_ASSIGN_OR_RETURN(const IntOptions options, ReadIntOptions(part));
+  // Tiles of several tokens are the composition's tile coder.
+  if (options.tile_tokens > 1) return ParseComposedCodec(text, CanonicalInt(options));
   return std::make_shared<IntCodec>(text, options);
 }
 

@@ -41,6 +41,11 @@ void DequantizeGroup(const uint8_t* codes, size_t n, const GroupParameters& para
 void PackBits(const uint8_t* codes, size_t n, int bits, uint8_t* out);
 void UnpackBits(const uint8_t* in, size_t n, int bits, uint8_t* codes);
 
+// The orthonormal Walsh-Hadamard transform of blocks of `block` (a power of two) values of a row,
+// in place; its own inverse. What is left at the end is cut into the largest powers of two that
+// fit.
+void HadamardRow(float* x, size_t n, size_t block);
+
 // fp32 to and from 16 bits. `factor` (a power of two) multiplies before and after. Encode returns
 // the largest magnitude of x as fp32 bits, decode the largest magnitude of the 16-bit patterns.
 uint32_t Bf16FromFloats(const float* x, size_t n, uint16_t* out);

@@ -9,13 +9,16 @@
 #include "compression/transpose.h"
 
 namespace isthmus {
+
 MatrixCoder::MatrixCoder(const MatrixFormat& matrix, int64_t width)
-    : format_(matrix.format),
-      group_(matrix.group),
-      width_(static_cast<size_t>(width)),
-      tile_(matrix.group == Group::kTile
-                ? std::min<size_t>(static_cast<size_t>(matrix.tile), width_)
-                : width_) {}
+    : format_(matrix.format), group_(matrix.group), wanted_tile_(static_cast<size_t>(matrix.tile)) {
+  SetWidth(static_cast<size_t>(width));
+}
+
+void MatrixCoder::SetWidth(size_t width) {
+  width_ = width;
+  tile_ = group_ == Group::kTile ? std::min(wanted_tile_, width) : width;
+}
 
 size_t MatrixCoder::NumGroups(size_t rows) const {
   switch (group_) {

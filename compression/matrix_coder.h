@@ -30,6 +30,8 @@ struct MatrixFormat {
 class MatrixCoder {
  public:
   MatrixCoder(const MatrixFormat& matrix, int64_t width);
+  // From now on rows have `width` values.
+  void SetWidth(size_t width);
 
   size_t ParameterBytes(size_t rows) const;
   size_t CodeBytes(size_t rows) const;
@@ -52,8 +54,8 @@ class MatrixCoder {
 
   GroupFormat format_;
   Group group_;
-  size_t width_;
-  size_t tile_;
+  size_t wanted_tile_;
+  size_t width_, tile_;
   std::vector<uint8_t> codes_;  // one row or column
   std::vector<float> columns_;  // group per channel: the transposed matrix
   std::vector<float> noise_, noise_columns_;

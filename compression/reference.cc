@@ -60,6 +60,24 @@ bool DequantizeRow(const uint8_t* codes, size_t n, size_t tile, const GroupForma
   return true;
 }
 
+void HadamardRow(float* x, size_t n, size_t block) {
+  while (n > 0) {
+    while (block > n) block /= 2;
+    for (size_t distance = 1; distance < block; distance *= 2) {
+      for (size_t i = 0; i < block; ++i) {
+        if ((i & distance) != 0) continue;
+        const float a = x[i], b = x[i + distance];
+        x[i] = a + b;
+        x[i + distance] = a - b;
+      }
+    }
+    const float factor = HadamardFactor(block);
+    for (size_t i = 0; i < block; ++i) x[i] *= factor;
+    x += block;
+    n -= block;
+  }
+}
+
 void PackBits(const uint8_t* codes, size_t n, int bits, uint8_t* out) {
   std::memset(out, 0, PackedBytes(n, bits));
   for (size_t i = 0; i < n; ++i)

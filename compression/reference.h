@@ -36,6 +36,13 @@ uint32_t QuantizeRow(const float* x, size_t n, size_t tile, const GroupFormat& f
 float SquaredError(const float* x, size_t n, const GroupParameters& p);
 bool DequantizeRow(const uint8_t* codes, size_t n, size_t tile, const GroupFormat& format,
                    const uint8_t* parameters, float* out);
+// 1 / sqrt(block) to the nearest fp32: a power of two, or one times sqrt(1/2).
+inline float HadamardFactor(size_t block) {
+  float factor = 1.0f;
+  for (; block >= 4; block /= 4) factor *= 0.5f;
+  return block == 2 ? factor * 0.707106781186547524f : factor;
+}
+void HadamardRow(float* x, size_t n, size_t block);
 void PackBits(const uint8_t* codes, size_t n, int bits, uint8_t* out);
 void UnpackBits(const uint8_t* in, size_t n, int bits, uint8_t* codes);
 uint32_t Bf16FromFloats(const float* x, size_t n, uint16_t* out);

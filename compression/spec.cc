@@ -99,9 +99,12 @@ absl::StatusOr<std::vector<SpecPart>> ParseSpec(absl::string_view text) {
 
 absl::StatusOr<SpecArguments> SpecArguments::Bind(const SpecPart& part,
                                                   std::vector<std::string> keys,
-                                                  std::vector<std::string> flags) {
+                                                  std::vector<std::string> flags,
+                                                  std::vector<std::string> only_keyed) {
   SpecArguments bound;
   bound.name_ = part.name;
+  const size_t positional = keys.size();
+  keys.insert(keys.end(), only_keyed.begin(), only_keyed.end());
   size_t next_positional = 0;
   for (const SpecArgument& argument : part.arguments) {
     if (argument.key.empty() &&
@@ -114,7 +117,7 @@ absl::StatusOr<SpecArguments> SpecArguments::Bind(const SpecPart& part,
       continue;
     }
     std::string key = argument.key;
-    if (key.empty() && next_positional < keys.size()) key = keys[next_positional++];
+    if (key.empty() && next_positional < positional) key = keys[next_positional++];
     if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
       std::vector<std::string> known = keys;
       known.insert(known.end(), flags.begin(), flags.end());
@@ -154,6 +157,18 @@ absl::StatusOr<int64_t> SpecArguments::RequiredInt(absl::string_view key, int64_
   if (value == nullptr || !absl::SimpleAtoi(*value, &number) || number < low || number > high) {
     return InvalidArgument("codec ", name_, ": ", key, ": expected a whole number from ", low,
                            " to ", high, ", got ", value == nullptr ? "nothing" : *value);
+  }
+  return number;
+}
+
+absl::StatusOr<double> SpecArguments::Number(absl::string_view key, double low, double high,
+                                             double otherwise) const {
+  const std::string* value = Find(key);
+  if (value == nullptr) return otherwise;
+  double number = 0;
+  if (!absl::SimpleAtod(*value, &number) || !(number >= low && number <= high)) {
+    return InvalidArgument("codec ", name_, ": ", key, ": expected a number from ", low, " to ",
+                           high, ", got ", *value);
   }
   return number;
 }

@@ -31,12 +31,13 @@ absl::StatusOr<std::vector<SpecPart>> ParseSpec(absl::string_view text);
 // `text` without its spaces.
 std::string WithoutSpaces(absl::string_view text);
 
-// The arguments of one part, bound to the codec's documented keys (in positional order) and flag
-// words.
+// The arguments of one part, bound to the codec's documented keys (in positional order, then those
+// that must be named) and flag words.
 class SpecArguments {
  public:
   static absl::StatusOr<SpecArguments> Bind(const SpecPart& part, std::vector<std::string> keys,
-                                            std::vector<std::string> flags = {});
+                                            std::vector<std::string> flags = {},
+                                            std::vector<std::string> only_keyed = {});
 
   bool Has(absl::string_view key) const;
   bool Flag(absl::string_view flag) const;  // was the word given?
@@ -44,6 +45,9 @@ class SpecArguments {
   absl::StatusOr<int64_t> Int(absl::string_view key, int64_t low, int64_t high,
                               int64_t otherwise) const;
   absl::StatusOr<int64_t> RequiredInt(absl::string_view key, int64_t low, int64_t high) const;
+  // The decimal number under `key` in [low, high]; `otherwise` when it was not given.
+  absl::StatusOr<double> Number(absl::string_view key, double low, double high,
+                                double otherwise) const;
   std::string Word(absl::string_view key, absl::string_view otherwise) const;
   // The index in `choices` of the word under `key`.
   absl::StatusOr<int> Choice(absl::string_view key, const std::vector<std::string>& choices,

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "compression/codec_table.h"
+#include "compression/part_table.h"
 #include "frames.h"
 
 namespace isthmus {
@@ -31,6 +32,7 @@ double LeastSnr(const std::string& spec) {
 std::vector<Case> Cases() {
   std::vector<std::string> specs;
   for (const CodecRow& row : CodecTable()) specs.emplace_back(row.example);
+  for (const PartRow& row : PartTable()) specs.emplace_back(row.example);
   for (const char* group : {"tensor", "channel", "token", "tile"}) {
     for (int bits = 1; bits <= 8; ++bits) {
       for (const char* form : {"sym", "asym"}) {
@@ -44,7 +46,9 @@ std::vector<Case> Cases() {
         "aqsgd(bits=1)", "aqsgd(bits=4,first=fp16,dtype=bf16)",
         "aqsgd(bits=3,first=none,dtype=int8)", "aqsgd(bits=8,group=token,capacity=2)",
         "aqsgd(bits=4,group=tile)", "aqsgd(bits=5,group=tensor)", "aqsgd(bits=4,store=mmap)",
-        "aqsgd(bits=2,store=mmap,dtype=int8,capacity=2)", "amaq(min=1,max=8,target=3,start=5)"}) {
+        "aqsgd(bits=2,store=mmap,dtype=int8,capacity=2)", "amaq(min=1,max=8,target=3,start=5)",
+        "hadamard(block=128)+int(bits=8,group=token,sym)", "hadamard(block=4,pivot)+int(bits=4)",
+        "center(token)+int(bits=4,group=channel)", "center(channel)+hadamard(16)+int(5,tensor)"}) {
     specs.emplace_back(spec);
   }
   std::vector<Case> cases;
@@ -165,15 +169,24 @@ TEST_P(CodecContract, RaggedShapes) {
   }
 }
 
+// A part that mixes values, or whose levels are not spread over the group's own range, turns a
+// constant into other values: it may be off by a level.
+bool KeepsConstants(const std::string& spec) {
+  for (const char* part : {"hadamard"})
+    if (spec.find(part) != std::string::npos) return false;
+  return true;
+}
+
 TEST_P(CodecContract, ZeroRangeIsExact) {
   const Ends ends = Make();
+  const bool keeps = KeepsConstants((*Codec::Parse(GetParam().spec))->canonical());
   // A symmetric grid spans [-c, c] for a constant c: only zero has range zero there.
   const bool symmetric =
       (*Codec::Parse(GetParam().spec))->canonical().find(",sym") != std::string::npos;
   const bool stored =
       GetParam().spec.substr(0, 5) == "aqsgd";  // a first visit is 8 bits of a symmetric grid
   for (float value : {0.0f, 1.5f, -0.25f}) {
-    if (symmetric && value != 0.0f) continue;
+    if ((symmetric || !keeps) && value != 0.0f) continue;
     TestFrame frame;
     frame.Set({{5, 9}});
     const std::vector<float> x(static_cast<size_t>(9 * kWidth), value);

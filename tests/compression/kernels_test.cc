@@ -75,6 +75,21 @@ TEST_P(Kernels, QuantizeAndDequantizeRows) {
   }
 }
 
+TEST_P(Kernels, HadamardRowsAreOrthonormal) {
+  for (size_t n : {1, 2, 3, 8, 31, 37, 64, 100, 128, 200, 512, 1024, 1111}) {
+    for (size_t block : {2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096}) {
+      const std::vector<float> x = Values(n + block, 1, static_cast<int64_t>(n));
+      std::vector<float> a = x, b = x;
+      HadamardRow(a.data(), n, block);
+      reference::HadamardRow(b.data(), n, block);
+      ASSERT_TRUE(Same(a, b)) << n << " " << block;
+      EXPECT_NEAR(Energy(a), Energy(x), 1e-5 * Energy(x));
+      HadamardRow(a.data(), n, block);
+      EXPECT_GT(Snr(x, a), 120.0) << n << " " << block;
+    }
+  }
+}
+
 TEST_P(Kernels, PackAndUnpack) {
   CounterRng rng(9);
   for (size_t n : kLengths) {

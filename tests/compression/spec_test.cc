@@ -40,6 +40,10 @@ TEST(Spec, CanonicalFormParsesToItself) {
        "aqsgd(bits=2,first=fp16,group=channel,store=ram,dtype=bf16,capacity=100)"},
       {"amaq(min=2,max=8,target=4)", "amaq(min=2,max=8,target=4,start=7)"},
       {"amaq(2,8,3,6)", "amaq(min=2,max=8,target=3,start=6)"},
+      {"int(4,range=percentile)", "int(bits=4,group=tile,n=64,asym,range=percentile,keep=99.9)"},
+      {"int(3, n=16, t=4)", "int(bits=3,group=tile,n=16,t=4,asym)"},
+      {"center + hadamard(gated) + int(4)",
+       "center(channel)+hadamard(block=64,gated)+int(bits=4,group=tile,n=64,asym)"},
   };
   for (const auto& spec : kSpecs) {
     const auto codec = Codec::Parse(spec.text);
@@ -64,7 +68,8 @@ TEST(Spec, EveryRowsExampleParses) {
 }
 
 TEST(Spec, ErrorsNameTheArgumentAndWhatIsAllowed) {
-  EXPECT_THAT(Error("zip9"), HasSubstr("none, fp16, bf16, int8, int4, int, aqsgd, amaq, got zip9"));
+  EXPECT_THAT(Error("zip9"), HasSubstr("expected one of none, fp16, bf16, int8, int4, int, aqsgd"));
+  EXPECT_THAT(Error("zip9"), HasSubstr("got zip9"));
   EXPECT_THAT(Error("aqsgd(bits=77)"),
               HasSubstr("bits: expected a whole number from 1 to 8, got 77"));
   EXPECT_THAT(Error("aqsgd"), HasSubstr("bits"));
@@ -93,9 +98,19 @@ TEST(Spec, GrammarErrorsNameTheCharacter) {
   EXPECT_THAT(Error("int(4))"), HasSubstr("got ')' (character 7)"));
   EXPECT_THAT(Error("int(bits=)"), HasSubstr("a value after bits="));
   EXPECT_THAT(Error("int8+"), HasSubstr("the name of a codec"));
-  EXPECT_THAT(Error("int8+int4"), HasSubstr("one part"));
+  EXPECT_THAT(Error("int8+int4"), HasSubstr("expected parts of center, "));
   EXPECT_THAT(Error("Int8"), HasSubstr("the name of a codec, got 'I'"));
   EXPECT_THAT(Error(std::string(2000, 'a')), HasSubstr("1024"));
+}
+
+TEST(Spec, CompositionsThatContradictThemselvesAreRefused) {
+  EXPECT_THAT(Error("hadamard"), HasSubstr("expected a format"));
+  EXPECT_THAT(Error("hadamard+center+int(4)"), HasSubstr("expected center (transform) before"));
+  EXPECT_THAT(Error("hadamard+hadamard+int(4)"), HasSubstr("one hadamard, got two"));
+  EXPECT_THAT(Error("int(4)+hadamard"), HasSubstr("behind"));
+  EXPECT_THAT(Error("hadamard(block=48)+int(4)"), HasSubstr("power of two"));
+  EXPECT_THAT(Error("hadamard(plain,gated)+int(4)"), HasSubstr("one of plain, pivot, gated"));
+  EXPECT_THAT(Error("aqsgd(4)+int(4)"), HasSubstr("got aqsgd"));
 }
 
 TEST(Spec, BackwardOfOneSpecForBothDirections) {

@@ -1,0 +1,81 @@
+#include "compression/int_options.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+
+namespace isthmus {
+namespace {
+
+const std::vector<std::string>& RangeWords() {
+  static const auto* words = new std::vector<std::string>{"minmax", "rms", "percentile", "mse"};
+  return *words;
+}
+
+// Two levels at the extremes would put every value further out than it is; at a multiple of the RMS
+// they keep the energy.
+RangeRule DefaultRange(const GroupFormat& format) {
+  return format.bits == 1 ? RangeRule::kRms : RangeRule::kMinMax;
+}
+
+absl::Status ReadRange(const SpecArguments& arguments, GroupFormat* format) {
+  ISTHMUS_ASSIGN_OR_RETURN(const int range, arguments.Choice("range", RangeWords(), -1));
+  format->range = range < 0 ? DefaultRange(*format) : static_cast<RangeRule>(range);
+  ISTHMUS_ASSIGN_OR_RETURN(const double keep, arguments.Number("keep", 50.0, 100.0, 99.9));
+  format->keep_percent = static_cast<float>(keep);
+  if (!arguments.Has("keep") || format->range == RangeRule::kPercentile) return absl::OkStatus();
+  return InvalidArgument("codec int: keep: expected range=percentile with it, got another range");
+}
+
+}  // namespace
+
+absl::StatusOr<IntOptions> ReadIntOptions(const SpecPart& part) {
+  ISTHMUS_ASSIGN_OR_RETURN(const SpecArguments arguments,
+                           SpecArguments::Bind(part, {"bits", "group", "n", "round", "range"},
+                                               {"sym", "asym"}, {"t", "keep"}));
+  IntOptions options;
+  GroupFormat& format = options.matrix.format;
+  ISTHMUS_ASSIGN_OR_RETURN(const int64_t bits, arguments.RequiredInt("bits", 1, 8));
+  ISTHMUS_ASSIGN_OR_RETURN(const int group,
+                           arguments.Choice("group", {"tensor", "channel", "token", "tile"}, 3));
+  ISTHMUS_ASSIGN_OR_RETURN(options.matrix.tile, arguments.Int("n", 1, 1 << 24, 64));
+  ISTHMUS_ASSIGN_OR_RETURN(options.tile_tokens, arguments.Int("t", 1, 1 << 16, 1));
+  ISTHMUS_ASSIGN_OR_RETURN(const int round,
+                           arguments.Choice("round", {"nearest", "stochastic"}, -1));
+  if (arguments.Flag("sym") && arguments.Flag("asym")) {
+    return InvalidArgument("codec int: expected one of sym, asym, got both");
+  }
+  format.bits = static_cast<int>(bits);
+  format.symmetric = arguments.Flag("sym");
+  options.matrix.group = static_cast<Group>(group);
+  options.rounding = static_cast<Rounding>(round + 1);
+  for (const char* key : {"n", "t"}) {
+    if (arguments.Has(key) && options.matrix.group != Group::kTile) {
+      return InvalidArgument("codec int: ", key,
+                             ": expected group=tile with it, got another group");
+    }
+  }
+  ISTHMUS_RETURN_IF_ERROR(ReadRange(arguments, &format));
+  return options;
+}
+
+std::string CanonicalInt(const IntOptions& options) {
+  static constexpr const char* kGroups[] = {"tensor", "channel", "token", "tile"};
+  const MatrixFormat& m = options.matrix;
+  std::string s =
+      absl::StrCat("int(bits=", m.format.bits, ",group=", kGroups[static_cast<int>(m.group)]);
+  if (m.group == Group::kTile) absl::StrAppend(&s, ",n=", m.tile);
+  if (options.tile_tokens != 1) absl::StrAppend(&s, ",t=", options.tile_tokens);
+  absl::StrAppend(&s, m.format.symmetric ? ",sym" : ",asym");
+  if (options.rounding == Rounding::kNearest) s += ",round=nearest";
+  if (options.rounding == Rounding::kStochastic) s += ",round=stochastic";
+  if (m.format.range != DefaultRange(m.format)) {
+    absl::StrAppend(&s, ",range=", RangeWords()[static_cast<size_t>(m.format.range)]);
+  }
+  if (m.format.range == RangeRule::kPercentile)
+    absl::StrAppend(&s, ",keep=", m.format.keep_percent);
+  return s + ")";
+}
+
+}  // namespace isthmus
