@@ -129,11 +129,13 @@ absl::Status ClientSession::OnControl(Received received) {
       v1::StepDone& done = step_done_[party] = std::move(*packet.mutable_step_done());
       for (const v1::EdgeUse& use : done.edges()) Count(EdgeUseFromProto(use));
       peak_rss_[party] = std::max(peak_rss_[party], done.peak_rss_bytes());
-      worker_resends_[party] = {done.resends(), done.resend_bytes()};
       return absl::OkStatus();
     }
     case v1::Packet::kEvalDone:
       for (const v1::EdgeUse& use : packet.eval_done().edges()) Count(EdgeUseFromProto(use));
+      break;
+    case v1::Packet::kStateEnd:
+      for (const v1::EdgeUse& use : packet.state_end().edges()) Count(EdgeUseFromProto(use));
       break;
     default:
       break;
@@ -415,18 +417,6 @@ std::vector<ClientSession::EdgeTotal> ClientSession::totals() const {
   for (const auto& [key, use] : totals_)
     rows.push_back({std::get<0>(key), std::get<1>(key), std::get<2>(key), use});
   return rows;
-}
-
-int64_t ClientSession::resends() const {
-  int64_t n = links_.TotalStats().resent_frames;
-  for (const auto& [party, resent] : worker_resends_) n += resent.first;
-  return n;
-}
-
-int64_t ClientSession::resend_bytes() const {
-  int64_t n = links_.TotalStats().resent_bytes;
-  for (const auto& [party, resent] : worker_resends_) n += resent.second;
-  return n;
 }
 
 }  // namespace isthmus

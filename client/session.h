@@ -93,8 +93,6 @@ class ClientSession {
     EdgeUse use;
   };
   std::vector<EdgeTotal> totals() const;
-  int64_t resends() const;
-  int64_t resend_bytes() const;
   std::map<uint32_t, int64_t> peak_rss_by_party() const { return peak_rss_; }
   const v1::Plan& plan() const { return plan_; }
 
@@ -130,7 +128,6 @@ class ClientSession {
 
   std::map<std::tuple<uint32_t, Direction, Traffic>, EdgeUse> totals_;
   std::map<uint32_t, int64_t> peak_rss_;
-  std::map<uint32_t, std::pair<int64_t, int64_t>> worker_resends_;
   bool closed_ = false;
 };
 

@@ -81,6 +81,8 @@ std::vector<WireRow> RowsOf(const v1::Plan& plan, const Totals& totals, bool eva
     row.side_bytes = total.use.side_bytes;
     row.header_bytes = total.use.header_bytes;
     row.key_frames = total.use.key_frames;
+    row.resends = total.use.resends;
+    row.resend_bytes = total.use.resend_bytes;
     rows.push_back(std::move(row));
   }
   return rows;
@@ -295,7 +297,8 @@ std::string TrainingRun::ExtraJson() const {
     const EdgeUse& u = row.use;
     extra["totals"].push_back({row.edge, static_cast<int>(row.direction),
                                static_cast<int>(row.traffic), u.elements, u.frames, u.payload_bytes,
-                               u.side_bytes, u.header_bytes, u.key_frames});
+                               u.side_bytes, u.header_bytes, u.key_frames, u.resends,
+                               u.resend_bytes});
   }
   return extra.dump();
 }
@@ -322,14 +325,14 @@ absl::Status TrainingRun::ReadExtra(const std::string& json) {
       if ((*it)[i].is_number()) *times[i] = (*it)[i].get<double>();
   if (const auto it = extra.find("totals"); it != extra.end() && it->is_array()) {
     for (const auto& row : *it) {
-      if (!row.is_array() || row.size() != 9) continue;
+      if (!row.is_array() || row.size() != 11) continue;
       std::vector<int64_t> v;
       for (const auto& cell : row) v.push_back(cell.is_number() ? cell.get<int64_t>() : 0);
       earlier_totals_.push_back(
           {static_cast<uint32_t>(v[0]),
            v[1] == 0 ? Direction::kForward : Direction::kBackward,
            static_cast<Traffic>(std::clamp<int64_t>(v[2], 0, kTrafficKinds - 1)),
-           {v[3], v[4], v[5], v[6], v[7], v[8]}});
+           {v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10]}});
     }
   }
   return absl::OkStatus();

@@ -51,9 +51,20 @@ struct FrameHeader {
   static constexpr uint8_t kGeneration = 2;  // KV-cache generation
 };
 
+// The row of a report that a frame's bytes belong to. Its sender's knowledge, not on the wire: a
+// received frame has none.
+struct FrameAccount {
+  bool counted = false;  // control, targets, losses and requests belong to no row
+  uint16_t edge = 0;
+  uint8_t direction = 0;
+  uint8_t traffic = 0;      // the sender's kinds
+  uint32_t side_bytes = 0;  // of the payload
+};
+
 struct Frame {
   FrameHeader header;
   Bytes payload;
+  FrameAccount account;
 };
 
 // Writes the 48 bytes; fills payload_bytes and payload_crc and a checksum of the header itself.

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "link/frame.h"
@@ -36,6 +37,17 @@ struct LinkStats {
   int64_t queued_bytes = 0, peak_queued_bytes = 0;  // kept plus waiting
 };
 
+// Frames of one row that a link sent again, and all that they put on the socket by it.
+struct ResentRow {
+  uint16_t edge = 0;
+  uint8_t direction = 0;
+  uint8_t traffic = 0;
+  int64_t frames = 0;
+  int64_t payload_bytes = 0;  // without side_bytes
+  int64_t side_bytes = 0;
+  int64_t header_bytes = 0;
+};
+
 class LinkListener {
  public:
   virtual ~LinkListener() = default;
@@ -56,6 +68,9 @@ class Link {
   // Flushes what was sent (until acknowledged or `timeout_us`), then closes in good order.
   virtual absl::Status Close(int64_t timeout_us) = 0;
   virtual LinkStats stats() const = 0;
+  // By row, since the last call. A frame is counted before it leaves: who knows that the peer has
+  // it finds it here.
+  virtual std::vector<ResentRow> TakeResent() = 0;
   virtual std::string peer() const = 0;  // "worker w1 at 127.0.0.1:7601"
   virtual bool tls() const = 0;
 };

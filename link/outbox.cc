@@ -23,6 +23,7 @@ void Outbox::Add(Frame frame, int64_t now_us) {
   auto sealed = std::make_shared<SealedFrame>();
   sealed->header = frame.header;
   sealed->header.sequence = ++last_sequence_;
+  sealed->account = frame.account;
   WriteFrameHeader(sealed->header, sealed->head);
   sealed->payload = std::move(frame.payload);
   bytes_ += BytesOf(sealed->header.payload_bytes);
@@ -129,8 +130,24 @@ void Outbox::Count(const SealedFrame& frame, LinkStats* stats) {
   if (kept.written) {
     ++stats->resent_frames;
     stats->resent_bytes += wire_bytes;
+    if (frame.account.counted) CountResent(frame);
   }
   kept.written = true;
+}
+
+void Outbox::CountResent(const SealedFrame& frame) {
+  const FrameAccount& account = frame.account;
+  auto row = std::find_if(resent_.begin(), resent_.end(), [&account](const ResentRow& r) {
+    return r.edge == account.edge && r.direction == account.direction &&
+           r.traffic == account.traffic;
+  });
+  if (row == resent_.end())
+    row = resent_.insert(row, {account.edge, account.direction, account.traffic});
+  const int64_t payload_bytes = frame.header.payload_bytes;
+  row->frames += 1;
+  row->payload_bytes += payload_bytes - account.side_bytes;
+  row->side_bytes += account.side_bytes;
+  row->header_bytes += WireHeaderBytes(payload_bytes, tls_);
 }
 
 }  // namespace isthmus

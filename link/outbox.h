@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "link/frame.h"
 #include "link/link.h"
@@ -19,6 +21,7 @@ namespace isthmus {
 // One message as it is on the wire: 48 bytes and the payload. Made once, sent as often as needed.
 struct SealedFrame {
   FrameHeader header;
+  FrameAccount account;
   uint8_t head[FrameHeader::kBytes];
   Bytes payload;
 };
@@ -53,6 +56,9 @@ class Outbox {
   // one frame at most, however long the queue.
   SealedFramePtr Next(int64_t now_us, uint64_t delivered, LinkStats* stats, int64_t* wake_us);
 
+  // What was sent again since the last call, by row of the report.
+  std::vector<ResentRow> TakeResent() { return std::exchange(resent_, {}); }
+
   // Drops everything: the link is over.
   void Clear();
   bool empty() const { return kept_.empty(); }
@@ -72,6 +78,7 @@ class Outbox {
   };
   SealedFramePtr Choose(uint64_t delivered, int64_t* added_us);
   void Count(const SealedFrame& frame, LinkStats* stats);
+  void CountResent(const SealedFrame& frame);
 
   const std::shared_ptr<Shaper> shaper_;
   const bool tls_;
@@ -86,6 +93,8 @@ class Outbox {
   SealedFramePtr goodbye_;
   bool goodbye_chosen_ = false;
   bool goodbye_written_ = false;
+
+  std::vector<ResentRow> resent_;  // a few: edges, directions and kinds of traffic
 
   std::deque<Flying> flying_;
   int64_t egress_free_us_ = 0;  // when this link's last frame is through the egress shaper

@@ -117,6 +117,11 @@ LinkStats ReliableLink::stats() const {
   return stats;
 }
 
+std::vector<ResentRow> ReliableLink::TakeResent() {
+  MutexLock lock(&mutex_);
+  return outbox_.TakeResent();
+}
+
 bool ReliableLink::over() const {
   MutexLock lock(&mutex_);
   return over_;

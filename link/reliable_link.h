@@ -21,6 +21,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -64,6 +65,7 @@ class ReliableLink : public std::enable_shared_from_this<ReliableLink> {
   absl::Status Send(Frame frame);
   absl::Status Close(int64_t timeout_us);
   LinkStats stats() const;
+  std::vector<ResentRow> TakeResent();
   const std::string& peer() const { return config_.peer; }
   bool tls() const { return config_.tls; }
   int64_t max_payload_bytes() const { return config_.options.max_payload_bytes; }
@@ -178,6 +180,7 @@ class CarriedLink : public Link {
   absl::Status Send(Frame frame) override { return link_->Send(std::move(frame)); }
   absl::Status Close(int64_t timeout_us) override { return link_->Close(timeout_us); }
   LinkStats stats() const override { return link_->stats(); }
+  std::vector<ResentRow> TakeResent() override { return link_->TakeResent(); }
   std::string peer() const override { return link_->peer(); }
   bool tls() const override { return link_->tls(); }
 

@@ -75,6 +75,8 @@ void EdgeUse::Add(const EdgeUse& o) {
   side_bytes += o.side_bytes;
   header_bytes += o.header_bytes;
   key_frames += o.key_frames;
+  resends += o.resends;
+  resend_bytes += o.resend_bytes;
 }
 
 absl::StatusOr<std::unique_ptr<EdgeSender>> EdgeSender::Make(const std::string& codec,
@@ -121,9 +123,12 @@ absl::StatusOr<Frame> EdgeSender::Encode(const MicroBatch& mb, const Tensor& ten
   use.elements += tensor.num_elements();
   use.frames += 1;
   use.payload_bytes += size->payload_bytes;
-  use.side_bytes += size->side_bytes + described;
+  const int64_t side_bytes = size->side_bytes + described;
+  use.side_bytes += side_bytes;
   use.header_bytes += WireHeaderBytes(static_cast<int64_t>(frame.payload.size()), tls);
   use.key_frames += size->key_frames;
+  frame.account = {true, h.edge, h.direction, static_cast<uint8_t>(mode),
+                   static_cast<uint32_t>(side_bytes)};
   return frame;
 }
 

@@ -28,6 +28,8 @@ struct EdgeUse {
   int64_t side_bytes = 0;
   int64_t header_bytes = 0;
   int64_t key_frames = 0;
+  int64_t resends = 0;       // frames sent again after a link broke
+  int64_t resend_bytes = 0;  // theirs, inside the three above too
   int64_t wire_bytes() const { return payload_bytes + side_bytes + header_bytes; }
   void Add(const EdgeUse& other);
 };

@@ -84,6 +84,14 @@ void PeerLinks::CloseAll(int64_t timeout_us) {
         .IgnoreError();  // the peer may be gone: nothing is lost by that any more
 }
 
+std::vector<ResentRow> PeerLinks::TakeResent() {
+  std::vector<ResentRow> all;
+  MutexLock lock(&mutex_);
+  for (auto& [party, peer] : peers_)
+    for (const ResentRow& row : peer.link->TakeResent()) all.push_back(row);
+  return all;
+}
+
 LinkStats PeerLinks::TotalStats() const {
   LinkStats total;
   MutexLock lock(&mutex_);
@@ -130,13 +138,15 @@ v1::EdgeUse EdgeUseToProto(const StageRunner::EdgeReport& report) {
   p.set_side_bytes(report.use.side_bytes);
   p.set_header_bytes(report.use.header_bytes);
   p.set_key_frames(report.use.key_frames);
+  p.set_resends(report.use.resends);
+  p.set_resend_bytes(report.use.resend_bytes);
   return p;
 }
 
 StageRunner::EdgeReport EdgeUseFromProto(const v1::EdgeUse& p) {
   const Direction direction = p.direction() == 0 ? Direction::kForward : Direction::kBackward;
-  const EdgeUse use{p.elements(),   p.frames(),       p.payload_bytes(),
-                    p.side_bytes(), p.header_bytes(), p.key_frames()};
+  const EdgeUse use{p.elements(),     p.frames(),     p.payload_bytes(), p.side_bytes(),
+                    p.header_bytes(), p.key_frames(), p.resends(),       p.resend_bytes()};
   return {p.edge(), direction,
           static_cast<Traffic>(std::min<uint32_t>(p.traffic(), kTrafficKinds - 1)), use};
 }

@@ -7,6 +7,7 @@
 
 #include <map>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "base/mutex.h"
@@ -30,6 +31,7 @@ class PeerLinks : public Outlet {
 
   absl::Status Send(uint32_t party, Frame frame) override;
   bool tls(uint32_t party) const override;
+  std::vector<ResentRow> TakeResent() override;
 
   // One message of packet.proto in a kControl frame.
   absl::Status SendPacket(uint32_t party, const v1::Packet& packet);
@@ -56,7 +58,7 @@ absl::StatusOr<v1::Packet> ParsePacket(const Frame& frame);
 // A Failure packet as the status it carries, with the peer's name in front.
 absl::Status FailureStatus(const v1::Failure& failure, absl::string_view peer);
 
-// An edge's use as it travels in StepDone and EvalDone.
+// An edge's use as it travels in StepDone, EvalDone and StateEnd.
 v1::EdgeUse EdgeUseToProto(const StageRunner::EdgeReport& report);
 StageRunner::EdgeReport EdgeUseFromProto(const v1::EdgeUse& proto);
 

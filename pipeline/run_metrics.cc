@@ -21,7 +21,7 @@ void RunMetrics::CountEdges(const std::vector<StageRunner::EdgeReport>& reports)
     metrics.Get(kWireElementsTotal, labels).Add(static_cast<double>(use.elements));
     metrics.Get(kFramesTotal, labels).Add(static_cast<double>(use.frames));
     metrics.Get(kKeyFramesTotal, labels).Add(static_cast<double>(use.key_frames));
-    if (report.traffic == Traffic::kTraining)
+    if (report.traffic == Traffic::kTraining && use.elements > 0)
       metrics.Get(kBitsPerElement, labels).Set(BitsPerElement(use.wire_bytes(), use.elements));
   }
 }

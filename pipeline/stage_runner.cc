@@ -1,5 +1,6 @@
 #include "pipeline/stage_runner.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -28,6 +29,24 @@ Frame PlainFrame(FrameKind kind, const v1::Plan& plan, const PassSpec& pass, uin
   frame.header.step = pass.step;
   frame.header.micro_batch = micro_batch;
   return frame;
+}
+
+// Joins the report of the same row; makes one where nothing else was sent.
+void AddResent(const ResentRow& resent, std::vector<StageRunner::EdgeReport>* reports) {
+  const auto direction = static_cast<Direction>(resent.direction);
+  const auto traffic = static_cast<Traffic>(resent.traffic);
+  auto report = std::find_if(reports->begin(), reports->end(), [&](const auto& r) {
+    return r.edge == resent.edge && r.direction == direction && r.traffic == traffic;
+  });
+  if (report == reports->end())
+    report = reports->insert(report, {resent.edge, direction, traffic, {}});
+  EdgeUse use;
+  use.payload_bytes = resent.payload_bytes;
+  use.side_bytes = resent.side_bytes;
+  use.header_bytes = resent.header_bytes;
+  use.resends = resent.frames;
+  use.resend_bytes = use.wire_bytes();
+  report->use.Add(use);
 }
 
 }  // namespace
@@ -352,6 +371,7 @@ std::vector<StageRunner::EdgeReport> StageRunner::TakeUse() {
     reports.push_back({static_cast<uint32_t>(plan_.edges_size()), direction, Traffic::kTraining,
                        std::exchange(shared_use_, {})});
   }
+  for (const ResentRow& resent : outlet_->TakeResent()) AddResent(resent, &reports);
   return reports;
 }
 

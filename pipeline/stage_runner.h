@@ -32,6 +32,8 @@ class Outlet {
   virtual ~Outlet() = default;
   virtual absl::Status Send(uint32_t party, Frame frame) = 0;
   virtual bool tls(uint32_t party) const = 0;
+  // Of all links, since the last call (Link::TakeResent).
+  virtual std::vector<ResentRow> TakeResent() = 0;
 };
 
 // Gives the client's first stage its micro-batches; with labels at the client the same object
@@ -111,7 +113,9 @@ class StageRunner {
     Traffic traffic = Traffic::kTraining;
     EdgeUse use;
   };
-  std::vector<EdgeReport> TakeUse();  // what this party sent since the last call
+  // What this party sent since the last call. A frame that is sent again later, for a peer that
+  // did not get it, is in a later report.
+  std::vector<EdgeReport> TakeUse();
   int64_t codec_state_bytes() const;
 
  private:

@@ -124,6 +124,9 @@ absl::Status StageRunner::ExchangeSharedGradient(uint64_t step) {
   shared_use_.frames += 1;
   shared_use_.payload_bytes += mine.num_bytes();
   shared_use_.header_bytes += WireHeaderBytes(mine.num_bytes(), outlet_->tls(peer));
+  const Direction direction = party_ == kClientParty ? Direction::kForward : Direction::kBackward;
+  frame.account = {true, static_cast<uint16_t>(plan_.edges_size()), static_cast<uint8_t>(direction),
+                   static_cast<uint8_t>(Traffic::kTraining), 0};
   ISTHMUS_RETURN_IF_ERROR(outlet_->Send(peer, std::move(frame)));
   ISTHMUS_ASSIGN_OR_RETURN(const Frame theirs, Take(FrameKind::kSharedGradient, 0, 0));
   if (theirs.payload.size() != bytes.size())

@@ -240,7 +240,6 @@ absl::Status Session::Update(const v1::StepBegin& begin, double gradient_scale,
   const auto reports = runner_->TakeUse();
   metrics_.CountTimes(times);
   metrics_.CountEdges(reports);
-  const LinkStats links = links_.TotalStats();
   done->set_step(begin.step());
   done->set_compute_s(times.compute_s);
   done->set_encode_s(times.encode_s);
@@ -248,8 +247,6 @@ absl::Status Session::Update(const v1::StepBegin& begin, double gradient_scale,
   done->set_wait_s(times.wait_s);
   done->set_peak_rss_bytes(PeakResidentBytes());
   done->set_store_bytes(codec_state_bytes_);
-  done->set_resends(links.resent_frames);
-  done->set_resend_bytes(links.resent_bytes);
   for (const auto& report : reports) *done->add_edges() = EdgeUseToProto(report);
   return absl::OkStatus();
 }
@@ -284,8 +281,11 @@ absl::Status Session::SendState(bool optimizer) {
     state = JoinState(std::move(state), std::move(more));
   }
   ISTHMUS_RETURN_IF_ERROR(SendTensors(&links_, kClientParty, state));
+  const auto reports = runner_->TakeUse();
+  metrics_.CountEdges(reports);
   v1::Packet end;
-  end.mutable_state_end();
+  v1::StateEnd* state_end = end.mutable_state_end();
+  for (const auto& report : reports) *state_end->add_edges() = EdgeUseToProto(report);
   return Tell(end);
 }
 

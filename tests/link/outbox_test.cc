@@ -60,6 +60,39 @@ TEST_F(OutboxTest, RewindSendsTheSameBytesAgain) {
   EXPECT_FALSE(outbox.Rewind(9));
 }
 
+// Every byte of a resent frame is in one row of what its sender counts it under.
+TEST_F(OutboxTest, ResentBytesAreInTheRowOfTheirFrame) {
+  Outbox outbox(nullptr, true);
+  const auto add = [&outbox](size_t bytes, FrameAccount account) {
+    Frame frame = Payload(bytes);
+    frame.account = account;
+    outbox.Add(std::move(frame), 0);
+  };
+  add(100, {true, 2, 1, 0, 30});
+  add(50, {});  // of no row
+  add(20, {true, 2, 1, 0, 5});
+  add(40, {true, 2, 1, 1, 0});
+  for (int i = 1; i <= 4; ++i) EXPECT_EQ(Next(&outbox), i);
+  EXPECT_TRUE(outbox.TakeResent().empty());
+  EXPECT_TRUE(outbox.Rewind(0));
+  for (int i = 1; i <= 4; ++i) EXPECT_EQ(Next(&outbox), i);
+  const std::vector<ResentRow> rows = outbox.TakeResent();
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].edge, 2);
+  EXPECT_EQ(rows[0].direction, 1);
+  EXPECT_EQ(rows[0].traffic, 0);
+  EXPECT_EQ(rows[0].frames, 2);
+  EXPECT_EQ(rows[0].payload_bytes, 70 + 15);
+  EXPECT_EQ(rows[0].side_bytes, 30 + 5);
+  EXPECT_EQ(rows[0].header_bytes, WireHeaderBytes(100, true) + WireHeaderBytes(20, true));
+  EXPECT_EQ(rows[1].traffic, 1);
+  EXPECT_EQ(rows[1].payload_bytes + rows[1].side_bytes + rows[1].header_bytes,
+            40 + WireHeaderBytes(40, true));
+  EXPECT_EQ(stats_.resent_bytes, 210 + WireHeaderBytes(100, true) + WireHeaderBytes(50, true) +
+                                     WireHeaderBytes(20, true) + WireHeaderBytes(40, true));
+  EXPECT_TRUE(outbox.TakeResent().empty());
+}
+
 TEST_F(OutboxTest, OwnFramesOvertake) {
   Outbox outbox(nullptr, false);
   outbox.Add(Payload(10), 0);

@@ -162,6 +162,53 @@ INSTANTIATE_TEST_SUITE_P(All, BrokenLink,
                                          Fault::Kind::kTruncate, Fault::Kind::kCorrupt,
                                          Fault::Kind::kDuplicate));
 
+using Row = std::tuple<uint32_t, Direction, Traffic>;
+std::map<Row, EdgeUse> TakeRows(Parties* parties) {
+  std::map<Row, EdgeUse> rows;
+  for (uint32_t p = 0; p < static_cast<uint32_t>(parties->plan().parties_size()); ++p) {
+    for (const StageRunner::EdgeReport& report : parties->runner(p)->TakeUse()) {
+      // As it travels to the client.
+      const StageRunner::EdgeReport told = EdgeUseFromProto(EdgeUseToProto(report));
+      rows[{told.edge, told.direction, told.traffic}].Add(told.use);
+    }
+  }
+  return rows;
+}
+
+// A link that is cut in a training step and again in an evaluation: what it sends twice is counted
+// in the rows of edge, direction and traffic, once as bytes on the socket and once as resends.
+TEST(StageRunnerTest, ResendsAreCountedInTheirRows) {
+  PlanShape shape;
+  shape.codec_forward = shape.codec_backward = "int8";
+  Parties calm(MakeTestPlan(shape));
+  // The second activation to worker 1, and one of the evaluation: at most two are lost by a cut.
+  Parties cut(MakeTestPlan(shape),
+              {{Fault::Kind::kCutBefore, 0, 2, 0}, {Fault::Kind::kCutBefore, 0, 8, 0}});
+  for (Parties* parties : {&calm, &cut}) {
+    ASSERT_TRUE(parties->Run(TrainPass(shape, 1)).status[0].ok());
+    ASSERT_TRUE(parties->Run({1, 4, EdgeMode::kEval, 1.0}).status[0].ok());
+  }
+  const std::map<Row, EdgeUse> want = TakeRows(&calm);
+  std::map<Row, EdgeUse> got = TakeRows(&cut);
+  EXPECT_GE((got[{0, Direction::kForward, Traffic::kTraining}].resends), 1);
+  EXPECT_GE((got[{0, Direction::kForward, Traffic::kEvaluation}].resends), 1);
+  ASSERT_EQ(got.size(), want.size());
+  for (const auto& [row, use] : want) {
+    EXPECT_EQ(use.resends, 0);
+    EXPECT_EQ(use.resend_bytes, 0);
+    const EdgeUse& more = got[row];
+    EXPECT_EQ(more.frames, use.frames);
+    EXPECT_EQ(more.elements, use.elements);
+    EXPECT_EQ(more.wire_bytes(), use.wire_bytes() + more.resend_bytes);
+    // The frames of a row are equally long here: resends are whole frames, in each of the sums.
+    EXPECT_EQ(more.payload_bytes * use.frames, use.payload_bytes * (use.frames + more.resends));
+    EXPECT_EQ(more.side_bytes * use.frames, use.side_bytes * (use.frames + more.resends));
+    EXPECT_EQ(more.header_bytes * use.frames, use.header_bytes * (use.frames + more.resends));
+    const bool over_the_cut_link = std::get<0>(row) == 0;
+    EXPECT_TRUE(over_the_cut_link || more.resends == 0);
+  }
+}
+
 // A peer that is gone for good, at whatever frame, ends the step at every party with a status;
 // nobody waits for ever.
 TEST(StageRunnerTest, LostPeerEndsTheStep) {
