@@ -2,8 +2,10 @@
 #ifndef ISTHMUS_COORDINATOR_ASIO_H_
 #define ISTHMUS_COORDINATOR_ASIO_H_
 
+#include "absl/base/config.h"
+
 // ThreadSanitizer does not model stand-alone fences; Asio's come on top of its queue's mutex.
-#if defined(__SANITIZE_THREAD__)
+#ifdef ABSL_HAVE_THREAD_SANITIZER
 #define BOOST_ASIO_DISABLE_FENCED_BLOCK 1
 #endif
 

@@ -26,7 +26,7 @@ class Session;
 class BeastServer final : public HttpServer {
  public:
   BeastServer(boost::asio::io_context* io, HttpHandler handler, HttpLimits limits)
-      : io_(io), acceptor_(*io), retry_(*io), handler_(std::move(handler)), limits_(limits) {}
+      : acceptor_(*io), retry_(*io), handler_(std::move(handler)), limits_(limits) {}
 
   absl::Status Bind(const tcp::endpoint& endpoint);
   int port() const override { return port_; }
@@ -40,7 +40,6 @@ class BeastServer final : public HttpServer {
   void Accept();
   void AcceptLater();
 
-  boost::asio::io_context* const io_;
   tcp::acceptor acceptor_;
   boost::asio::steady_timer retry_;
   const HttpHandler handler_;

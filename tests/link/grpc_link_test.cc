@@ -55,8 +55,8 @@ INSTANTIATE_TEST_SUITE_P(Grpc, LinkContract,
 
 // The socket breaks after so many bytes: in handshakes, headers, payloads, acks.
 TEST(GrpcLinkTest, ExactlyOnceWhereverTheSocketBreaks) {
-  GrpcCarried pair(TestOptions(), TestOptions());
   Recorder at_first, at_second;
+  GrpcCarried pair(TestOptions(), TestOptions());
   pair.first->Start(&at_first);
   pair.second->Start(&at_second);
   uint32_t sent = 0;
@@ -79,8 +79,8 @@ TEST(GrpcLinkTest, ExactlyOnceWhereverTheSocketBreaks) {
 TEST(GrpcLinkTest, ASlowReaderBoundsBothSides) {
   LinkOptions options = TestOptions();
   options.window_bytes = 1 << 20;
-  GrpcCarried pair(options, options);
   Recorder at_second;
+  GrpcCarried pair(options, options);
   at_second.Hold(true);
   pair.second->Start(&at_second);
   constexpr uint32_t kFrames = 200;
@@ -169,7 +169,7 @@ TEST(GrpcLinkTest, TheEnvironmentsProxyDoesNotMatter) {
 TEST(GrpcLinkTest, ANewLinkOfTheSamePartyReplacesTheOld) {
   OpenedLinks opened;
   const auto server = *LinkServer::Listen("127.0.0.1:0", {}, AcceptAll, opened.Callback());
-  Recorder old_peer;
+  Recorder old_peer, recorder;
   const auto old_dialed = *DialLink(LoopbackAddress(server->port()), TestIdentity(), {});
   const auto old_accepted = opened.Wait();
   old_accepted->Start(&old_peer);
@@ -177,7 +177,6 @@ TEST(GrpcLinkTest, ANewLinkOfTheSamePartyReplacesTheOld) {
   const auto accepted = opened.Wait();
   ASSERT_NE(accepted, nullptr);
   EXPECT_EQ(old_peer.WaitClosed()->code(), absl::StatusCode::kUnavailable);
-  Recorder recorder;
   accepted->Start(&recorder);
   ASSERT_TRUE(dialed->Send(Numbered(0, 5)).ok());
   ExpectInOrder(&recorder, 1);
@@ -202,9 +201,9 @@ TEST(GrpcLinkTest, AServerThatLostItsStateRefusesTheRest) {
 TEST(GrpcLinkTest, ShutdownEndsItsLinks) {
   OpenedLinks opened;
   auto server = *LinkServer::Listen("127.0.0.1:0", {}, AcceptAll, opened.Callback());
+  Recorder recorder;
   const auto dialed = *DialLink(LoopbackAddress(server->port()), TestIdentity(), {});
   const auto accepted = opened.Wait();
-  Recorder recorder;
   accepted->Start(&recorder);
   server->Shutdown();
   EXPECT_EQ(recorder.WaitClosed()->code(), absl::StatusCode::kUnavailable);
