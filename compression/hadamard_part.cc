@@ -13,6 +13,7 @@
 // Side information of a block of rows: gated: a bit per channel block; then the pivots of the mixed
 // ones, log2(size) bits each, one stream; whole bytes.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <memory>
 
@@ -45,20 +46,18 @@ int Log2(size_t n) {
   return log;
 }
 
-// The largest magnitude's place; *gate says whether it is at least twice the second.
-size_t FindPivot(const float* x, size_t n, bool* gate) {
+float Magnitude(uint32_t bits) { return std::bit_cast<float>(bits); }
+
+// The place of the largest magnitude; *gate says whether it is at least twice the second. x is
+// changed and restored.
+size_t FindPivot(float* x, size_t n, bool* gate) {
+  const float first = Magnitude(ScanExtent(x, n).magnitude);
   size_t at = 0;
-  float first = std::fabs(x[0]), second = 0.0f;
-  for (size_t i = 1; i < n; ++i) {
-    const float magnitude = std::fabs(x[i]);
-    if (magnitude > first) {
-      second = first;
-      first = magnitude;
-      at = i;
-    } else {
-      second = std::max(second, magnitude);
-    }
-  }
+  while (at + 1 < n && !(std::fabs(x[at]) == first)) ++at;
+  const float largest = x[at];
+  x[at] = 0.0f;
+  const float second = Magnitude(ScanExtent(x, n).magnitude);
+  x[at] = largest;
   *gate = first > 0.0f && first >= 2.0f * second;
   return at;
 }

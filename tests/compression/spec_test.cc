@@ -98,7 +98,7 @@ TEST(Spec, GrammarErrorsNameTheCharacter) {
   EXPECT_THAT(Error("int(4))"), HasSubstr("got ')' (character 7)"));
   EXPECT_THAT(Error("int(bits=)"), HasSubstr("a value after bits="));
   EXPECT_THAT(Error("int8+"), HasSubstr("the name of a codec"));
-  EXPECT_THAT(Error("int8+int4"), HasSubstr("expected parts of center, "));
+  EXPECT_THAT(Error("int8+int4"), HasSubstr("expected parts of "));
   EXPECT_THAT(Error("Int8"), HasSubstr("the name of a codec, got 'I'"));
   EXPECT_THAT(Error(std::string(2000, 'a')), HasSubstr("1024"));
 }
