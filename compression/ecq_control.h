@@ -1,0 +1,95 @@
+// The sender's choices that both ends never derive: the step of a frame from the target, when a
+// value rounds to zero although it is nearer to one, and which centroids are worth sending. All of
+// it is sent, so it may use any arithmetic.
+#ifndef ISTHMUS_COMPRESSION_ECQ_CONTROL_H_
+#define ISTHMUS_COMPRESSION_ECQ_CONTROL_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/bytes.h"
+#include "compression/codec.h"
+#include "compression/ecq_options.h"
+#include "compression/ecq_state.h"
+
+namespace isthmus {
+
+struct EcqCentroid {
+  uint8_t table;
+  uint8_t level;
+  int8_t value;
+};
+
+// What one pass over a frame cost and lost.
+struct EcqMeasure {
+  double error = 0.0;  // squared, over `elements` coded ones
+  int64_t elements = 0;
+  double bits = 0.0;  // of the frame
+};
+
+class EcqControl {
+ public:
+  EcqControl(const EcqOptions& options, const EdgeShape& shape);
+
+  // Looks at the values: x is rows x width, of which `kept` rows are coded; `weights` are the
+  // channels' (log2 in quarters). False where the values are too small for a step.
+  bool BeginFrame(const float* x, size_t rows, size_t kept, const FrameContext& context,
+                  const int8_t* weights);
+  float step() const { return step_; }
+  uint8_t start() const { return start_; }
+
+  // Before a pass: what centroids change with this frame, also in *tables; and the thresholds of
+  // rounding to zero by class.
+  std::vector<EcqCentroid> CentroidUpdates(EcqTables* tables);
+  const float* thresholds() const { return thresholds_.data(); }
+
+  // Adds one coded row to the statistics and its squared error to *error.
+  void Measure(const float* x, const float* prediction, const float* inverse_step,
+               const uint8_t* classes, const int32_t* q, const float* x_hat, double* error);
+
+  // After a pass: whether the frame meets its target, or else with which step it is tried again.
+  bool Accepts(const EcqMeasure& measure);
+  // The frame is sent.
+  void Learn(const FrameContext& context);
+
+  void Commit() { boundary_ = now_; }
+  void Rollback() { now_ = boundary_; }
+  void Clear();
+  void Write(Bytes* out) const;
+  bool Read(ByteReader* in);
+
+ private:
+  // What earlier frames taught.
+  struct Memory {
+    double signal = 0.0;      // variance of a value, 0: not known
+    double share = 1.0 / 12;  // error of a value / step^2
+    double log_step = 0.0;    // bits and bytes: log2(step / root of the signal)
+    bool has_step = false;
+    std::array<double, kEcqPlainClasses * kEcqCentroids> count{}, gap{};
+  };
+
+  double Signal(const float* x, size_t rows, size_t kept, const int8_t* weights);
+  void SetStep(double step);
+  bool TryAgain(double miss, double slope_low, double slope_high, double tolerance);
+  void FitThresholds(const EcqTables& tables);
+
+  const EcqOptions options_;
+  const size_t width_;
+  const bool forward_;
+  Memory now_, boundary_;
+  // The gaps of the frame in work; kept by Learn.
+  std::array<double, kEcqPlainClasses * kEcqCentroids> count_{}, gap_{};
+  std::vector<double> sums_, squares_;
+  std::array<float, kEcqClasses> thresholds_{};
+  double signal_ = 0.0, target_error_ = 0.0, target_bits_ = 0.0, most_step_ = 0.0;
+  double last_miss_ = 0.0, last_log_step_ = 0.0, share_ = 1.0 / 12;
+  int attempts_ = 0;
+  float step_ = 0.0f;
+  uint8_t start_ = 0;
+};
+
+}  // namespace isthmus
+
+#endif  // ISTHMUS_COMPRESSION_ECQ_CONTROL_H_

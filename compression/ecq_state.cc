@@ -1,0 +1,239 @@
+#include "compression/ecq_state.h"
+
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "base/hash.h"
+#include "base/status.h"
+#include "compression/frame_check.h"
+#include "compression/slot_memory.h"
+#include "compression/store_row.h"
+
+namespace isthmus {
+namespace {
+
+// Counts of slots remember about 2^17 rows, the small ones about 500 symbols.
+constexpr uint32_t kSlotIncrement = 32, kSlotLimit = 1u << 22;
+constexpr uint32_t kSmallIncrement = 32, kSmallLimit = 1u << 14;
+constexpr int kMostWeight = 8;
+
+size_t RowWidth(const EdgeShape& shape) {
+  return static_cast<size_t>(shape.width) * (shape.shared_earlier ? 2 : 1);
+}
+
+size_t StoreRows(const EcqOptions& options, const EdgeShape& shape) {
+  if (options.capacity > 0) return static_cast<size_t>(options.capacity);
+  return static_cast<size_t>(shape.num_samples);
+}
+
+AdaptiveCounts SmallCounts(size_t n) {
+  AdaptiveCounts counts(n, kSmallIncrement, kSmallLimit);
+  for (size_t s = 0; s < n; ++s) counts.Add(s, 1);
+  return counts;
+}
+
+bool IsFinite(float v) { return (std::bit_cast<uint32_t>(v) & 0x7F800000u) != 0x7F800000u; }
+
+// Calls visit(values) for every float vector of a core.
+template <typename Core, typename Visit>
+void EachVector(Core* core, const Visit& visit) {
+  for (auto& expected : core->expected) visit(&expected);
+  for (auto* values : {&core->mean, &core->sum_dd, &core->sum_dy, &core->factor_d, &core->sum_ff,
+                       &core->sum_fd, &core->sum_fy, &core->factor_f}) {
+    visit(values);
+  }
+}
+
+template <typename Core, typename Visit>
+void EachCounts(Core* core, const Visit& visit) {
+  for (auto& counts : core->mode_counts) visit(&counts);
+  for (auto* counts : {&core->slot_counts, &core->id_counts, &core->weight_counts}) visit(counts);
+}
+
+}  // namespace
+
+EcqCore::EcqCore(size_t width, size_t row_width, size_t num_slots)
+    : tables(EcqTables().state()),
+      mean(row_width),
+      sum_dd(width),
+      sum_dy(width),
+      factor_d(width),
+      weights(width),
+      mode_counts(kEcqModes, SmallCounts(kEcqModes)),
+      slot_counts(num_slots + 1, kSlotIncrement, kSlotLimit),
+      id_counts(SmallCounts(3)),
+      weight_counts(SmallCounts(4 * kMostWeight + 1)) {
+  for (auto& e : expected) e.assign(width, 0.0f);
+  slot_counts.Add(num_slots, 1);  // "a new id" can always come
+  if (row_width == width) return;
+  for (auto* features : {&sum_ff, &sum_fd, &sum_fy, &factor_f}) features->assign(width, 0.0f);
+}
+
+void EcqCore::Write(Bytes* out) const {
+  ByteWriter writer(out);
+  writer.Put(sequence);
+  writer.Put(frames);
+  writer.Put(step);
+  writer.Put(mean_rows);
+  for (const uint32_t n : rows) writer.Put(n);
+  EachVector(this, [&](const std::vector<float>* values) {
+    writer.PutBytes({reinterpret_cast<const uint8_t*>(values->data()), values->size() * 4});
+  });
+  for (const int8_t w : weights) writer.Put(w);
+  EachCounts(this, [&](const AdaptiveCounts* counts) { counts->Write(out); });
+  EcqTables written;
+  written.set_state(tables);
+  written.Write(out);
+}
+
+bool EcqCore::Read(ByteReader* in) {
+  bool good = true;
+  const auto read = [&](auto* value) {
+    const auto got = in->Get<std::remove_pointer_t<decltype(value)>>();
+    good = good && got.ok();
+    if (got.ok()) *value = *got;
+  };
+  read(&sequence);
+  read(&frames);
+  read(&step);
+  read(&mean_rows);
+  for (uint32_t& n : rows) read(&n);
+  good = good && IsFinite(step) && step >= 0.0f;
+  EachVector(this, [&](std::vector<float>* values) {
+    const auto bytes = in->GetBytes(values->size() * 4);
+    good = good && bytes.ok();
+    if (!good || values->empty()) return;
+    std::memcpy(values->data(), bytes->data(), bytes->size());
+    for (const float v : *values) good = good && IsFinite(v);
+  });
+  for (int8_t& w : weights) {
+    read(&w);
+    good = good && w >= -kMostWeight && w <= kMostWeight;
+  }
+  EachCounts(this, [&](AdaptiveCounts* counts) { good = good && counts->Read(in); });
+  EcqTables read_tables;
+  good = good && read_tables.Read(in);
+  tables = read_tables.state();
+  return good;
+}
+
+EcqState::EcqState(const EcqOptions& options, const EdgeShape& shape)
+    : core(static_cast<size_t>(shape.width), RowWidth(shape),
+           static_cast<size_t>(options.num_slots)),
+      slots(static_cast<size_t>(options.num_slots), RowWidth(shape)),
+      samples(MakeRamSlots(), StoreRows(options, shape)),
+      ids(MakeRamSlots(), StoreRows(options, shape)),
+      options_(options),
+      shape_(shape),
+      frame_start_(core),
+      boundary_(core) {}
+
+void EcqState::BeginFrame() {
+  core.tables = tables.state();
+  frame_start_ = core;
+  slots_mark_ = slots.Mark();
+  samples_mark_ = samples.JournalMark();
+  ids_mark_ = ids.JournalMark();
+}
+
+void EcqState::FinishFrame() {
+  core.tables = tables.state();
+  in_step_ = true;
+}
+
+void EcqState::SetCore(const EcqCore& from) {
+  core = from;
+  tables.set_state(core.tables);
+}
+
+void EcqState::AbandonFrame() {
+  SetCore(frame_start_);
+  slots.UndoTo(slots_mark_);
+  samples.UndoTo(samples_mark_);
+  ids.UndoTo(ids_mark_);
+}
+
+void EcqState::Commit() {
+  core.tables = tables.state();
+  boundary_ = core;
+  slots.Commit();
+  samples.Commit();
+  ids.Commit();
+  in_step_ = false;
+}
+
+void EcqState::Rollback() {
+  SetCore(boundary_);
+  slots.Rollback();
+  samples.Rollback();
+  ids.Rollback();
+  in_step_ = false;
+}
+
+void EcqState::Clear() {
+  SetCore(EcqCore(static_cast<size_t>(shape_.width), RowWidth(shape_),
+                  static_cast<size_t>(options_.num_slots)));
+  slots.Clear();
+  samples.Clear();
+  ids.Clear();
+  Commit();
+}
+
+void EcqState::Write(Bytes* out) const {
+  core.Write(out);
+  slots.Write(out);
+  samples.Snapshot(out);
+  ids.Snapshot(out);
+}
+
+absl::Status EcqState::Read(ByteReader* in) {
+  EcqState read(options_, shape_);
+  const uint64_t most = shape_.max_sample_tokens > 0
+                            ? static_cast<uint64_t>(shape_.max_sample_tokens)
+                            : uint64_t{UINT32_MAX};
+  if (!read.core.Read(in) || !read.slots.Read(in)) {
+    return InvalidArgument("codec ecq: snapshot: expected the state of ", shape_.width,
+                           " channels, got something else");
+  }
+  ISTHMUS_RETURN_IF_ERROR(
+      read.samples.Restore(in, StoreRowFormat(StoreType::kBf16, shape_.width), most));
+  ISTHMUS_RETURN_IF_ERROR(read.ids.Restore(in, StoreRowFormat(StoreType::kBf16, 1), most));
+  SetCore(read.core);
+  slots = std::move(read.slots);
+  samples = std::move(read.samples);
+  ids = std::move(read.ids);
+  Commit();
+  return absl::OkStatus();
+}
+
+uint64_t EcqState::Hash() const {
+  Bytes bytes;
+  core.Write(&bytes);
+  uint64_t hash = slots.Hash();
+  hash = Mix64(hash ^ samples.Hash());
+  hash = Mix64(hash ^ ids.Hash());
+  return Hash64(bytes, hash);
+}
+
+int64_t EcqState::StateBytes() const {
+  EcqState const* self = this;
+  return self->slots.StateBytes() + samples.StateBytes() + ids.StateBytes() +
+         StateBytesFor(EcqOptions{.num_slots = 0}, shape_);
+}
+
+int64_t EcqState::StateBytesFor(const EcqOptions& options, const EdgeShape& shape) {
+  const int64_t rows = static_cast<int64_t>(StoreRows(options, shape));
+  const int64_t tokens = shape.max_sample_tokens;
+  int64_t bytes = EcqSlots::StateBytesFor(static_cast<size_t>(options.num_slots), RowWidth(shape));
+  if (options.num_slots > 0 || options.samples) {
+    // bf16 rows and 16-bit slot numbers.
+    if (options.samples)
+      bytes += rows * (tokens * shape.width * 2 + SampleStore::kRowOverheadBytes);
+    if (options.slots) bytes += rows * (tokens * 2 + SampleStore::kRowOverheadBytes);
+  }
+  // Three copies of the small part, with about 20 floats a channel, and the tables.
+  return bytes + 3 * (shape.width * 84 + options.num_slots * 4 + 16384) + int64_t{256} * 1024;
+}
+
+}  // namespace isthmus

@@ -1,0 +1,96 @@
+// Everything that both ends of an ecq edge remember, with its undo: what a frame changes is kept or
+// undone as a whole (FinishFrame, AbandonFrame), and a step is committed or rolled back.
+#ifndef ISTHMUS_COMPRESSION_ECQ_STATE_H_
+#define ISTHMUS_COMPRESSION_ECQ_STATE_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/bytes.h"
+#include "compression/codec.h"
+#include "compression/ecq_options.h"
+#include "compression/ecq_side_coder.h"
+#include "compression/ecq_slots.h"
+#include "compression/ecq_tables.h"
+#include "compression/sample_store.h"
+
+namespace isthmus {
+
+// How a row is predicted, or that it is not there.
+enum EcqMode : uint8_t {
+  kEcqMean = 0,    // the channel's running mean (gradients: zero)
+  kEcqSlot = 1,    // the mean of its slot
+  kEcqSample = 2,  // the sample's last visit
+  kEcqDropped = 3  // gradients: the row is zero
+};
+inline constexpr size_t kEcqModes = 4;
+
+// The small part: copied whole at the begin of a frame and of a step.
+struct EcqCore {
+  // `width` channels, of which the running mean has `row_width` (twice as many where an earlier
+  // edge's rows go along).
+  EcqCore(size_t width, size_t row_width, size_t num_slots);
+
+  uint8_t sequence = 0;  // training frames so far, modulo 256
+  uint64_t frames = 0;
+  EcqTables::State tables;
+  float step = 0.0f;  // of the last frame; 0: none yet
+  // Per mode the expected |q| of every channel, and how many rows taught it.
+  std::array<std::vector<float>, kEcqModes> expected;
+  std::array<uint32_t, kEcqModes> rows{};
+  // Running mean per channel.
+  std::vector<float> mean;
+  uint32_t mean_rows = 0;
+  // Per channel: what of the row before's distance from its mean or slot carries over, and what of
+  // the earlier edge's. Sums of products and the factors that were made of them.
+  std::vector<float> sum_dd, sum_dy, factor_d;
+  std::vector<float> sum_ff, sum_fd, sum_fy, factor_f;
+  // log2 of the channel's weight, in quarters.
+  std::vector<int8_t> weights;
+  std::vector<AdaptiveCounts> mode_counts;  // by the row before's mode
+  AdaptiveCounts slot_counts, id_counts, weight_counts;
+
+  void Write(Bytes* out) const;
+  bool Read(ByteReader* in);  // false for what Write does not write; half read then
+};
+
+class EcqState {
+ public:
+  EcqState(const EcqOptions& options, const EdgeShape& shape);
+
+  EcqCore core;
+  EcqTables tables;
+  EcqSlots slots;       // of rows; twice the width where an earlier edge's rows go along
+  SampleStore samples;  // decoded rows, bf16
+  SampleStore ids;      // slot numbers of a sample's rows
+
+  void BeginFrame();
+  void FinishFrame();   // keeps what the frame changed
+  void AbandonFrame();  // undoes it
+  void Commit();
+  void Rollback();
+  void Clear();  // as new, a boundary of its own
+
+  bool in_step() const { return in_step_; }
+  void Write(Bytes* out) const;
+  absl::Status Read(ByteReader* in);
+  uint64_t Hash() const;
+  int64_t StateBytes() const;
+  static int64_t StateBytesFor(const EcqOptions& options, const EdgeShape& shape);
+
+ private:
+  void SetCore(const EcqCore& from);
+
+  EcqOptions options_;
+  EdgeShape shape_;
+  EcqCore frame_start_, boundary_;
+  size_t slots_mark_ = 0, samples_mark_ = 0, ids_mark_ = 0;
+  bool in_step_ = false;
+};
+
+}  // namespace isthmus
+
+#endif  // ISTHMUS_COMPRESSION_ECQ_STATE_H_
