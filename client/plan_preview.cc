@@ -74,13 +74,13 @@ absl::StatusOr<PlanPreview> PreviewPlan(const Job& given, std::vector<v1::Worker
   if (job.train.lora.targets.empty()) job.train.lora.targets = DefaultLoraTargets(config);
   ISTHMUS_ASSIGN_OR_RETURN(const DataFacts facts, FactsOf(job, config));
   ISTHMUS_ASSIGN_OR_RETURN(const ChosenCodec codec, ChooseCodec(job, config, facts));
-  const double flops = MeasureClientFlops(engine, config, TrainSpecOf(job),
-                                          std::min<int64_t>(facts.max_window_tokens, 256));
-  const bool embedded = workers.empty();
-  if (embedded) workers = EmbeddedWorkers(job, flops);
-  ISTHMUS_ASSIGN_OR_RETURN(
-      const v1::PlanRequest request,
-      MakePlanRequest(job, config, model.get(), facts, codec, flops, 0.0, embedded));
+  ClientHost host;
+  host.speed = MeasureClient(engine, config, TrainSpecOf(job),
+                             std::min<int64_t>(facts.max_window_tokens, 256));
+  host.embedded = workers.empty();
+  if (host.embedded) workers = EmbeddedWorkers(job, host.speed.forward_flops);
+  ISTHMUS_ASSIGN_OR_RETURN(const v1::PlanRequest request,
+                           MakePlanRequest(job, config, model.get(), facts, codec, host));
   PlanPreview preview;
   preview.codec_reason = codec.why;
   ISTHMUS_ASSIGN_OR_RETURN(preview.plan, MakePlan(request, workers, "preview"));

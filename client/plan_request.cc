@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <thread>
 
 #include "absl/strings/str_format.h"
 #include "base/file.h"
@@ -118,8 +119,7 @@ TrainSpec TrainSpecOf(const Job& job) {
 
 absl::StatusOr<v1::PlanRequest> MakePlanRequest(const Job& job, const ModelConfig& config,
                                                 ModelDirectory* model, const DataFacts& data,
-                                                const ChosenCodec& codec, double client_flops,
-                                                double wait_s, bool embedded) {
+                                                const ChosenCodec& codec, const ClientHost& host) {
   v1::PlanRequest request;
   request.set_job_name(std::filesystem::path(job.output).filename().string());
   v1::ModelRef* ref = request.mutable_model();
@@ -142,7 +142,7 @@ absl::StatusOr<v1::PlanRequest> MakePlanRequest(const Job& job, const ModelConfi
   const int64_t middle = config.num_layers - job.split.head_layers - job.split.tail_layers;
   const int64_t embedded_stages =
       job.pipeline.stages > 0 ? job.pipeline.stages : std::min(job.cluster.workers, middle);
-  request.set_stages(embedded ? embedded_stages : job.pipeline.stages);
+  request.set_stages(host.embedded ? embedded_stages : job.pipeline.stages);
   request.set_micro_batch_size(job.train.micro_batch_size);
   request.set_micro_batches(job.train.micro_batches);
   request.set_sequence_length(data.max_window_tokens);
@@ -150,25 +150,30 @@ absl::StatusOr<v1::PlanRequest> MakePlanRequest(const Job& job, const ModelConfi
   request.set_num_samples(data.num_windows);
   request.set_max_sample_tokens(data.max_window_tokens);
   request.set_total_steps(data.total_steps);
-  request.set_client_flops(client_flops);
-  request.set_embedded(embedded);
+  request.set_client_flops(host.speed.forward_flops);
+  request.set_client_backward_flops(host.speed.backward_flops);
+  request.set_embedded(host.embedded);
+  if (host.embedded) {
+    const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
+    request.set_shared_cores(static_cast<uint32_t>(std::max<int64_t>(1, cores / host.threads)));
+  }
   request.set_link_rate_mbps(job.link.rate_mbps);
   request.set_link_delay_ms(job.link.delay_ms);
   request.set_wire_version(kWireVersion);
   request.set_version(std::string(IsthmusVersion()));
-  request.set_wait_s(wait_s);
+  request.set_wait_s(host.wait_s);
   return request;
 }
 
-double MeasureClientFlops(Engine* engine, const ModelConfig& config, const TrainSpec& train,
+ClientSpeed MeasureClient(Engine* engine, const ModelConfig& config, const TrainSpec& train,
                           int64_t tokens) {
   const absl::StatusOr<Engine::Speed> speed = engine->MeasureBlock(config, train, tokens);
   CostAssumptions assumptions;
   assumptions.sequence_length = tokens;
   assumptions.lora = train.lora;
   const absl::StatusOr<LayerCost> cost = BlockCost(config, assumptions);
-  if (!speed.ok() || !cost.ok() || speed->forward_s <= 0) return 0.0;
-  return cost->forward_flops / speed->forward_s;
+  if (!speed.ok() || !cost.ok() || speed->forward_s <= 0 || speed->backward_s <= 0) return {};
+  return {cost->forward_flops / speed->forward_s, cost->backward_flops / speed->backward_s};
 }
 
 }  // namespace isthmus

@@ -36,16 +36,28 @@ absl::Status CheckStores(const ChosenCodec& codec, const ModelConfig& config, co
                          bool client_has_two_edges, std::string* notice);
 
 TrainSpec TrainSpecOf(const Job& job);
+
+// Speed of this machine on the model's own block, floating-point operations a second; 0 what could
+// not be measured.
+struct ClientSpeed {
+  double forward_flops = 0.0;
+  double backward_flops = 0.0;
+};
+ClientSpeed MeasureClient(Engine* engine, const ModelConfig& config, const TrainSpec& train,
+                          int64_t tokens);
+
+// What the client says about itself. An embedded cluster's processes share this machine's cores,
+// `threads` each.
+struct ClientHost {
+  ClientSpeed speed;
+  double wait_s = 0.0;
+  bool embedded = false;
+  int64_t threads = 1;
+};
 // `model` may be null with init: random, when only the config counts.
 absl::StatusOr<v1::PlanRequest> MakePlanRequest(const Job& job, const ModelConfig& config,
                                                 ModelDirectory* model, const DataFacts& data,
-                                                const ChosenCodec& codec, double client_flops,
-                                                double wait_s, bool embedded);
-
-// Speed of this machine on the model's own block, floating-point operations a second; 0 when it
-// could not be measured.
-double MeasureClientFlops(Engine* engine, const ModelConfig& config, const TrainSpec& train,
-                          int64_t tokens);
+                                                const ChosenCodec& codec, const ClientHost& host);
 
 }  // namespace isthmus
 

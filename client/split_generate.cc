@@ -46,7 +46,8 @@ absl::StatusOr<v1::PlanRequest> RequestOf(Engine* engine, ModelDirectory* model,
   request.set_num_samples(1);
   request.set_max_sample_tokens(config.max_positions);
   request.set_client_flops(
-      MeasureClientFlops(engine, config, train, std::min<int64_t>(config.max_positions, 64)));
+      MeasureClient(engine, config, train, std::min<int64_t>(config.max_positions, 64))
+          .forward_flops);
   request.set_wire_version(kWireVersion);
   request.set_version(std::string(IsthmusVersion()));
   request.set_wait_s(options.wait_s);

@@ -211,11 +211,11 @@ absl::Status TrainingRun::SubmitJob() {
   ISTHMUS_RETURN_IF_ERROR(
       CheckAddressSecurity(coordinator, tls, context_.insecure, "--coordinator"));
   // Measured on one window's tokens: what a stage computes at a time is some of these.
-  const double flops = MeasureClientFlops(context_.engine, config_, TrainSpecOf(job_),
+  const ClientSpeed speed = MeasureClient(context_.engine, config_, TrainSpecOf(job_),
                                           std::min<int64_t>(facts_.max_window_tokens, 256));
   ISTHMUS_ASSIGN_OR_RETURN(const v1::PlanRequest request,
-                           MakePlanRequest(job_, config_, model_.get(), facts_, codec_, flops,
-                                           context_.wait_s, embedded));
+                           MakePlanRequest(job_, config_, model_.get(), facts_, codec_,
+                                           {speed, context_.wait_s, embedded, threads_}));
   JobControl::Callbacks callbacks;
   callbacks.notice = [this](const std::string& text) { Note(text); };
   callbacks.stopped = [this](const v1::JobStopped& stopped) {

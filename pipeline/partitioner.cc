@@ -18,6 +18,8 @@ namespace {
 
 // Speed of a device that did not say: a slow core.
 constexpr double kUnknownFlops = 5e9;
+// Of a block: far above rounding, far below what could matter.
+constexpr double kShareSlack = 1e-9;
 // Process, libraries and buffers beside what a plan counts.
 constexpr int64_t kProcessBytes = int64_t{250} << 20;
 
@@ -109,6 +111,13 @@ double FlopsOf(const Problem& p, absl::Span<const v1::WorkerInfo> workers, uint3
   return flops > 0 ? flops : kUnknownFlops;
 }
 
+// Time of an operation in the backward pass over that in the forward pass, as the client measured:
+// it differs by kernels, not by machine.
+double BackwardSlowness(const v1::PlanRequest& request) {
+  if (request.client_flops() <= 0 || request.client_backward_flops() <= 0) return 1.0;
+  return request.client_flops() / request.client_backward_flops();
+}
+
 // Blocks per worker in proportion to speed: the k-th boundary is where the sum of speeds has
 // reached its share. Each gets one.
 std::vector<int64_t> ShareBlocks(const Problem& p, absl::Span<const v1::WorkerInfo> workers) {
@@ -119,8 +128,9 @@ std::vector<int64_t> ShareBlocks(const Problem& p, absl::Span<const v1::WorkerIn
   int64_t given = 0;
   for (int64_t w = 0; w < n; ++w) {
     sum += FlopsOf(p, workers, static_cast<uint32_t>(w) + 1);
-    int64_t boundary =
-        static_cast<int64_t>(std::llround(static_cast<double>(p.middle) * sum / all));
+    // 3 f / 2 f is 1.5 or the double below it, as f falls: without the slack, chance would cut.
+    int64_t boundary = static_cast<int64_t>(
+        std::floor(static_cast<double>(p.middle) * sum / all + 0.5 + kShareSlack));
     boundary = std::clamp(boundary, given + 1, p.middle - (n - 1 - w));
     blocks.push_back(boundary - given);
     given = boundary;
@@ -181,7 +191,8 @@ absl::StatusOr<double> Predict(const Problem& p, absl::Span<const v1::WorkerInfo
     const LayerCost cost = CostOf(p, stage);
     const double per_flop = static_cast<double>(p.tokens) / FlopsOf(p, workers, stage.party());
     stage.set_predicted_forward_s(cost.forward_flops * per_flop);
-    stage.set_predicted_backward_s(p.assumptions.train ? cost.backward_flops * per_flop : 0.0);
+    stage.set_predicted_backward_s(
+        p.assumptions.train ? cost.backward_flops * per_flop * BackwardSlowness(p.request) : 0.0);
     stages.push_back({stage.predicted_forward_s(), stage.predicted_backward_s()});
   }
   std::vector<EdgeCost> edges;
@@ -194,7 +205,7 @@ absl::StatusOr<double> Predict(const Problem& p, absl::Span<const v1::WorkerInfo
       const Schedule schedule,
       ScheduleOf(*plan, static_cast<uint32_t>(p.request.micro_batches()), !p.assumptions.train));
   const double update_s = 2 * p.request.link_delay_ms() * 1e-3;
-  return SimulateStep(schedule, stages, edges, links, update_s).step_s;
+  return SimulateStep(schedule, stages, edges, links, update_s, p.request.shared_cores()).step_s;
 }
 
 absl::Status PredictMemory(const Problem& p, absl::Span<const v1::WorkerInfo> workers,

@@ -35,10 +35,11 @@ struct SimulatedStep {
 };
 
 // `edges[i]` joins stage i and i + 1; `links` is indexed by party; `update_s` (norms, optimizer,
-// commit) follows the last backward.
+// commit) follows the last backward. `shared_cores`: the parties are processes of one machine with
+// so many cores, which are shared evenly (0: each has its own).
 SimulatedStep SimulateStep(const Schedule& schedule, absl::Span<const StageCost> stages,
                            absl::Span<const EdgeCost> edges, absl::Span<const HostLink> links,
-                           double update_s);
+                           double update_s, uint32_t shared_cores = 0);
 
 }  // namespace isthmus
 

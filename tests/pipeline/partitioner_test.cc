@@ -63,6 +63,16 @@ TEST(PartitionerTest, BlocksFollowSpeed) {
   EXPECT_EQ(plan->stages(2).last_layer() - plan->stages(2).first_layer(), 2);
 }
 
+TEST(PartitionerTest, EqualWorkersAreCutInOnePlaceAtAnySpeed) {
+  v1::PlanRequest request = Request(5);  // three blocks for two workers: 1.5 each
+  request.set_stages(2);
+  for (double flops = 1e9; flops < 1e11; flops *= 1.0137) {
+    const auto plan = MakePlan(request, Workers({flops, flops}), "j");
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    ASSERT_EQ(plan->stages(1).last_layer(), 3) << flops;
+  }
+}
+
 TEST(PartitionerTest, LabelsAtTheServerPutTheHeadThere) {
   v1::PlanRequest request = Request(4);
   request.set_stages(1);

@@ -34,6 +34,21 @@ TEST(SimulatorTest, ManyMicroBatchesApproachTheBusiestResource) {
             1.8 * bound);
 }
 
+TEST(SimulatorTest, ProcessesOfOneMachineShareItsCores) {
+  // Four micro-batches over three parties without links to wait for: the work is 4 x (3 + 6) s.
+  const auto schedule = MakeSchedule("gpipe", {{0, 1, 2}, 4, false});
+  const std::vector<StageCost> stages(3, {1, 2});
+  const std::vector<EdgeCost> edges(2);
+  const std::vector<HostLink> links(3);
+  const double own = SimulateStep(*schedule, stages, edges, links, 0.0).step_s;
+  const double two = SimulateStep(*schedule, stages, edges, links, 0.0, 2).step_s;
+  const double one = SimulateStep(*schedule, stages, edges, links, 0.0, 1).step_s;
+  EXPECT_NEAR(one, 36.0, 1e-9);
+  EXPECT_GE(two, 18.0);
+  EXPECT_LT(two, one);
+  EXPECT_LT(own, two);
+}
+
 TEST(SimulatorTest, FasterLinkIsNeverSlower) {
   double last = 1e9;
   for (const double rate : {1.0, 10.0, 100.0, 1000.0, 0.0}) {
