@@ -75,12 +75,12 @@ uint32_t PartyProgress::InFlight(const Counts& counts) const {
 std::vector<Action> PartyProgress::Candidates() const {
   const uint32_t m = schedule_.shape.micro_batches;
   std::vector<Action> candidates;
-  if (!schedule_.shape.forward_only)
-    for (const Counts& c : stages_)
-      if (c.backward < c.forward) candidates.push_back({Work::kBackward, c.stage, c.backward});
   for (const Counts& c : stages_)
     if (c.forward < m && InFlight(c) < schedule_.max_in_flight[c.stage])
       candidates.push_back({Work::kForward, c.stage, c.forward});
+  if (!schedule_.shape.forward_only)
+    for (const Counts& c : stages_)
+      if (c.backward < c.forward) candidates.push_back({Work::kBackward, c.stage, c.backward});
   return candidates;
 }
 

@@ -111,34 +111,24 @@ absl::Status StageRunner::RunPass(const PassSpec& spec, BatchSource* source,
 // Does the most urgent thing whose frame has come; waits for one where nothing can be done without.
 absl::Status StageRunner::DoNext(PartyProgress* progress) {
   const std::vector<Action> candidates = progress->Candidates();
+  // What comes behind an action that needs no frame has to wait for it.
+  const auto ready = std::find_if(candidates.begin(), candidates.end(), [&](const Action& action) {
+    return !progress->NeedsFrame(action);
+  });
   std::vector<Inbox::Slot> slots;
-  std::vector<const Action*> waiting;
-  const Action* without_frame = nullptr;
-  for (const Action& action : candidates) {
-    if (!progress->NeedsFrame(action)) {
-      without_frame = &action;
-      // The last stage's way back needs nothing and frees memory: at once. Stage 0's next forward
-      // is the last resort.
-      if (action.work == Work::kBackward) break;
-      continue;
-    }
-    slots.push_back(SlotOf(action));
-    waiting.push_back(&action);
-  }
-  const Action* action = without_frame;
-  const bool at_once = without_frame != nullptr && without_frame->work == Work::kBackward;
+  for (auto action = candidates.begin(); action != ready; ++action)
+    slots.push_back(SlotOf(*action));
+  const size_t edge_slots = slots.size();
+  if (losses_returned_ < LossesToCome()) slots.push_back({FrameKind::kLoss, 0, losses_returned_});
   Frame frame;
-  if (!at_once) {
-    const size_t edge_slots = slots.size();
-    if (losses_returned_ < LossesToCome()) slots.push_back({FrameKind::kLoss, 0, losses_returned_});
-    ISTHMUS_ASSIGN_OR_RETURN(std::optional<size_t> found,
-                             TakeAny(slots, without_frame == nullptr, &frame));
-    if (found.has_value() && *found == edge_slots) {
-      progress->LossReturned();
-      return KeepLoss(frame);
-    }
-    if (found.has_value()) action = waiting[*found];
+  ISTHMUS_ASSIGN_OR_RETURN(const std::optional<size_t> found,
+                           TakeAny(slots, ready == candidates.end(), &frame));
+  if (found.has_value() && *found == edge_slots) {
+    progress->LossReturned();
+    return KeepLoss(frame);
   }
+  const auto action =
+      found.has_value() ? candidates.begin() + static_cast<std::ptrdiff_t>(*found) : ready;
   ISTHMUS_RETURN_IF_ERROR(action->work == Work::kForward
                               ? Forward(action->stage, action->micro_batch, std::move(frame))
                               : Backward(action->stage, action->micro_batch, std::move(frame)));

@@ -122,13 +122,25 @@ TEST(ScheduleTest, DepthsAreThoseOfTheTable) {
   EXPECT_EQ(MakeSchedule("1f1b", shape)->max_in_flight, (std::vector<uint32_t>{7, 5, 3, 1}));
 }
 
-TEST(ScheduleTest, BackwardGoesFirstAndTheHigherStageBeforeTheLower) {
+TEST(ScheduleTest, ForwardGoesFirstAndTheHigherStageBeforeTheLower) {
+  const auto schedule = MakeSchedule("gpipe", {{0, 1, 0}, 4, false});
+  PartyProgress client(*schedule, 0);
+  client.Done({Work::kForward, 0, 0});
+  client.Done({Work::kForward, 2, 0});
+  const std::vector<Action> want = {{Work::kForward, 2, 1},
+                                    {Work::kForward, 0, 1},
+                                    {Work::kBackward, 2, 0},
+                                    {Work::kBackward, 0, 0}};
+  EXPECT_EQ(client.Candidates(), want);
+}
+
+TEST(ScheduleTest, AFullStageGoesBackwardFirst) {
   const auto schedule = MakeSchedule("1f1b", {{0, 1, 0}, 4, false});
   PartyProgress client(*schedule, 0);
   client.Done({Work::kForward, 0, 0});
   client.Done({Work::kForward, 2, 0});
   const std::vector<Action> want = {
-      {Work::kBackward, 2, 0}, {Work::kBackward, 0, 0}, {Work::kForward, 0, 1}};
+      {Work::kForward, 0, 1}, {Work::kBackward, 2, 0}, {Work::kBackward, 0, 0}};
   EXPECT_EQ(client.Candidates(), want);  // stage 2 holds one already: its depth is 1
 }
 
