@@ -102,7 +102,8 @@ function(isthmus_test name)
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
 endfunction()
 
-# isthmus_fuzz(NAME SRCS file... DEPS room-or-target...): a libFuzzer target; built only with ISTHMUS_FUZZ (clang).
+# isthmus_fuzz(NAME SRCS file... DEPS room-or-target...): a libFuzzer target, one of fuzz_targets; built only with
+# ISTHMUS_FUZZ (clang). Seeds lie in tests/fuzz/corpus/NAME without _fuzz.
 function(isthmus_fuzz name)
   if(NOT ISTHMUS_FUZZ)
     return()
@@ -113,6 +114,10 @@ function(isthmus_fuzz name)
   target_link_libraries(${name} PRIVATE ${deps} isthmus_flags)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+  if(NOT TARGET fuzz_targets)
+    add_custom_target(fuzz_targets)
+  endif()
+  add_dependencies(fuzz_targets ${name})
 endfunction()
 
 if(ISTHMUS_TESTS)
