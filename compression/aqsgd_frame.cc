@@ -1,5 +1,6 @@
 #include "compression/aqsgd_frame.h"
 
+#include <cmath>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "base/status.h"
 #include "compression/column_coder.h"
 #include "compression/frame_check.h"
+#include "compression/pipeline.h"
 #include "compression/sample_store.h"
 #include "compression/scratch.h"
 #include "compression/sums.h"
@@ -49,6 +51,17 @@ absl::StatusOr<std::unique_ptr<SlotMemory>> MakeSlots(const AqsgdOptions& option
                          rows.Bytes(static_cast<size_t>(shape.max_sample_tokens)));
 }
 
+// Of two rows of values; 1 for two rows of zeros.
+double Cosine(const float* a, const float* b, size_t n) {
+  double dots[8] = {};
+  for (size_t i = 0; i < n; ++i) dots[i % 8] += static_cast<double>(a[i]) * b[i];
+  double dot = 0;
+  for (const double sum : dots) dot += sum;
+  const double of_a = SumMoments(a, n).squares, of_b = SumMoments(b, n).squares;
+  if (of_a == 0 || of_b == 0) return of_a == of_b ? 1.0 : 0.0;
+  return dot / (std::sqrt(of_a) * std::sqrt(of_b));
+}
+
 // What encoder and decoder share: the store, the coders of both kinds, and the rows of the frame in
 // work, which reach the store together or not at all.
 class AqsgdEnd {
@@ -62,7 +75,8 @@ class AqsgdEnd {
         keys_(options.first, shape.width),
         columns_(shape.width, ColumnCoder::Fit::kLeastError),
         matrix_({ChangeFormat(options.bits), options.group, 64}, shape.width),
-        bits_(width_, static_cast<uint8_t>(options.bits)) {}
+        bits_(width_, static_cast<uint8_t>(options.bits)),
+        changes_(options.changes ? options.changes(shape) : nullptr) {}
 
   absl::StatusOr<size_t> CheckSamples(const FrameContext& context, size_t elements) const {
     ISTHMUS_ASSIGN_OR_RETURN(const int64_t rows, CheckFrame(shape_, context, elements));
@@ -119,8 +133,15 @@ class AqsgdEnd {
     }
   }
 
+  // The largest magnitude that EncodeChange serves.
+  uint32_t LargestChange() const {
+    return changes_ != nullptr ? Pipeline::kLargestInput : kLargestChange;
+  }
   // change (tokens x width) -> bytes and what they decode to.
-  EncodedSize EncodeChange(const float* change, size_t tokens, Bytes* out, float* decoded) {
+  EncodedSize EncodeChange(const float* change, const SampleRows& sample,
+                           const FrameContext& context, Bytes* out, float* decoded) {
+    if (changes_ != nullptr) return changes_->Encode(change, sample, context, out, decoded);
+    const size_t tokens = static_cast<size_t>(sample.tokens);
     if (options_.group == Group::kChannel)
       return columns_.Encode(change, tokens, bits_, nullptr, 0, out, decoded);
     const size_t at = out->size();
@@ -132,7 +153,10 @@ class AqsgdEnd {
     size.side_bytes = static_cast<int64_t>(matrix_.ParameterBytes(tokens));
     return size;
   }
-  bool DecodeChange(ByteReader* in, size_t tokens, float* decoded) {
+  bool DecodeChange(ByteReader* in, const SampleRows& sample, const FrameContext& context,
+                    float* decoded) {
+    if (changes_ != nullptr) return changes_->Decode(in, sample, context, decoded);
+    const size_t tokens = static_cast<size_t>(sample.tokens);
     if (options_.group == Group::kChannel) return columns_.Decode(in, tokens, bits_, decoded);
     const auto bytes = in->GetBytes(matrix_.Bytes(tokens));
     return bytes.ok() && matrix_.Decode(bytes->data(), tokens, decoded);
@@ -158,6 +182,7 @@ class AqsgdEnd {
   ColumnCoder columns_;
   MatrixCoder matrix_;
   std::vector<uint8_t> bits_;
+  std::unique_ptr<ChangeCoder> changes_;
   std::vector<Staged> staged_;
   Bytes staged_bytes_;
 };
@@ -204,8 +229,9 @@ class AqsgdEncoder final : public Encoder {
   absl::StatusOr<EncodedSize> Encode(absl::Span<const float> x_TD, const FrameContext& context,
                                      Bytes* out) override {
     ISTHMUS_RETURN_IF_ERROR(end_.CheckSamples(context, x_TD.size()).status());
-    if (ScanExtent(x_TD.data(), x_TD.size()).magnitude > kLargestMagnitude) {
-      return NonFiniteError(end_.shape_, context, x_TD);
+    const uint32_t largest = end_.options_.changes ? end_.LargestChange() : kLargestMagnitude;
+    if (ScanExtent(x_TD.data(), x_TD.size()).magnitude > largest) {
+      return NonFiniteError(end_.shape_, context, x_TD, largest);
     }
     const bool forget = context.training && now_.forget;
     const bool check = context.training && now_.frames % kCheckEvery == kCheckEvery - 1;
@@ -217,7 +243,7 @@ class AqsgdEncoder final : public Encoder {
     end_.BeginFrame();
     for (const SampleRows& sample : context.samples) {
       const float* x = x_TD.data() + static_cast<size_t>(sample.begin) * end_.width_;
-      EncodeSample(x, sample, context.training, forget, out, &size);
+      EncodeSample(x, sample, context, forget, out, &size);
     }
     if (!context.training) return size;
     if (check) {
@@ -261,8 +287,9 @@ class AqsgdEncoder final : public Encoder {
     bool forget = false;  // the next training frame tells the other end to forget its rows
   };
 
-  void EncodeSample(const float* x, const SampleRows& sample, bool training, bool forget,
-                    Bytes* out, EncodedSize* size) {
+  void EncodeSample(const float* x, const SampleRows& sample, const FrameContext& context,
+                    bool forget, Bytes* out, EncodedSize* size) {
+    const bool training = context.training;
     uint32_t version = 0;
     const bool known = training && end_.Previous(sample, forget, &m_, &version);
     const uint32_t next = training ? version + 1 : 0;
@@ -272,9 +299,9 @@ class AqsgdEncoder final : public Encoder {
     ByteWriter(out).PutVarint(uint64_t{next} << 2 | kind);
     size->side_bytes += static_cast<int64_t>(out->size() - before);
     if (kind == kKey) {
-      EncodeKey(x, sample, training, out, size);
+      EncodeKey(x, sample, context, out, size);
     } else if (kind == kChange) {
-      EncodeChange(sample, out, size);
+      EncodeChange(sample, context, out, size);
     }
     if (training) end_.Stage(sample, next, m_.data());
   }
@@ -282,33 +309,45 @@ class AqsgdEncoder final : public Encoder {
   // Computes change_ = x - m_. A change with more than half the energy of the sample predicts too
   // little: a key frame serves better.
   Kind ChooseKind(const float* x, size_t n) {
+    const double skip = end_.options_.skip_cosine;
+    if (skip <= 1.0 && Cosine(x, m_.data(), n) >= skip) return kNoChange;
+    if (end_.options_.whole) return kKey;
     float* change = Room(&change_, n);
     for (size_t i = 0; i < n; ++i) change[i] = x[i] - m_[i];
     const uint32_t magnitude = ScanExtent(change, n).magnitude;
     if (magnitude == 0) return kNoChange;
     const bool predicts = 2 * SumMoments(change, n).squares <= SumMoments(x, n).squares;
-    return magnitude > kLargestChange || !predicts ? kKey : kChange;
+    return magnitude > end_.LargestChange() || !predicts ? kKey : kChange;
   }
 
-  void EncodeKey(const float* x, const SampleRows& sample, bool training, Bytes* out,
+  void EncodeKey(const float* x, const SampleRows& sample, const FrameContext& context, Bytes* out,
                  EncodedSize* size) {
+    const bool training = context.training;
     const size_t tokens = static_cast<size_t>(sample.tokens), at = out->size(),
                  bytes = end_.keys_.Bytes(tokens);
+    ++size->key_frames;
+    if (end_.options_.whole) {
+      float* decoded = Room(&m_, tokens * end_.width_);
+      return Add(end_.EncodeChange(x, sample, context, out, decoded), size);
+    }
     out->resize(at + bytes);
     size->saturated += end_.keys_.Encode(x, tokens, out->data() + at);
     if (training) end_.keys_.Decode(out->data() + at, tokens, Room(&m_, tokens * end_.width_));
     const int64_t side = static_cast<int64_t>(end_.keys_.SideBytes(tokens));
     size->side_bytes += side;
     size->payload_bytes += static_cast<int64_t>(bytes) - side;
-    ++size->key_frames;
   }
 
-  void EncodeChange(const SampleRows& sample, Bytes* out, EncodedSize* size) {
+  static void Add(const EncodedSize& part, EncodedSize* size) {
+    size->payload_bytes += part.payload_bytes;
+    size->side_bytes += part.side_bytes;
+  }
+
+  void EncodeChange(const SampleRows& sample, const FrameContext& context, Bytes* out,
+                    EncodedSize* size) {
     const size_t tokens = static_cast<size_t>(sample.tokens), n = tokens * end_.width_;
     float* decoded = Room(&decoded_, n);
-    const EncodedSize change = end_.EncodeChange(change_.data(), tokens, out, decoded);
-    size->payload_bytes += change.payload_bytes;
-    size->side_bytes += change.side_bytes;
+    Add(end_.EncodeChange(change_.data(), sample, context, out, decoded), size);
     for (size_t i = 0; i < n; ++i) m_[i] += decoded[i];
   }
 
@@ -383,7 +422,12 @@ class AqsgdDecoder final : public Decoder {
       return CorruptFrame(end_.shape_, context, "a key frame or a change",
                           absl::StrCat("head ", head));
     }
-    if (kind == kKey) {
+    if (kind == kKey && end_.options_.whole) {
+      if (!end_.DecodeChange(reader, sample, context, out))
+        return CorruptFrame(end_.shape_, context, "a coded sample", "other bytes");
+      if (ScanExtent(out, n).magnitude > kLargestDecoded)
+        return CorruptFrame(end_.shape_, context, "values up to 2^127", "others");
+    } else if (kind == kKey) {
       ISTHMUS_ASSIGN_OR_RETURN(const absl::Span<const uint8_t> key,
                                reader->GetBytes(end_.keys_.Bytes(tokens)));
       if (!end_.keys_.Decode(key.data(), tokens, out)) {
@@ -400,7 +444,7 @@ class AqsgdDecoder final : public Decoder {
       if (kind == kNoChange) {
         if (n > 0) std::memcpy(out, m_.data(), n * sizeof(float));
       } else {
-        if (!end_.DecodeChange(reader, tokens, Room(&change_, n))) {
+        if (!end_.DecodeChange(reader, sample, context, Room(&change_, n))) {
           return CorruptFrame(end_.shape_, context, "a coded change", "other bytes");
         }
         for (size_t i = 0; i < n; ++i) out[i] = m_[i] + change_[i];

@@ -15,6 +15,7 @@
 #define ISTHMUS_COMPRESSION_AQSGD_FRAME_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -26,13 +27,32 @@
 
 namespace isthmus {
 
+// How the change of a sample is coded, where it is not the ColumnCoder or MatrixCoder of
+// AqsgdOptions. Without state.
+class ChangeCoder {
+ public:
+  virtual ~ChangeCoder() = default;
+  // Appends the code of change (the sample's tokens x width) and writes what it decodes to.
+  virtual EncodedSize Encode(const float* change, const SampleRows& sample,
+                             const FrameContext& context, Bytes* out, float* decoded) = 0;
+  // False when the bytes are none.
+  virtual bool Decode(ByteReader* in, const SampleRows& sample, const FrameContext& context,
+                      float* decoded) = 0;
+};
+using ChangeCoderFactory = std::function<std::unique_ptr<ChangeCoder>(const EdgeShape& shape)>;
+
 struct AqsgdOptions {
   int bits = 4;
   KeyFormat first = KeyFormat::kInt8;
   Group group = Group::kChannel;
   bool mapped = false;  // the store is a file under EdgeShape::state_dir
   StoreType type = StoreType::kFp32;
-  int64_t capacity = 0;  // rows; 0: one per training sample
+  int64_t capacity = 0;        // rows; 0: one per training sample
+  ChangeCoderFactory changes;  // null: by `bits` and `group`
+  // A later visit whose cosine with the held row reaches this sends nothing. 2: never.
+  double skip_cosine = 2.0;
+  // Sends the values themselves, coded by `changes`, wherever it sends: key frames too.
+  bool whole = false;
 };
 
 Codec::StateSize AqsgdStateSize(const AqsgdOptions& options, const EdgeShape& shape);

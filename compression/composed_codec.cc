@@ -196,6 +196,10 @@ int64_t PartStates::StateBytes() const {
   return bytes;
 }
 
+std::unique_ptr<Decoder> MakePlainDecoder(const Composition& composition, const EdgeShape& shape) {
+  return std::make_unique<ComposedDecoder>(composition, shape);
+}
+
 PartFrame WholeFrame(const FrameContext& context, int64_t rows, int64_t width) {
   return {context.step, context.training, context.samples, static_cast<size_t>(rows),
           static_cast<size_t>(width)};

@@ -33,7 +33,10 @@ class PartStates {
 // The whole frame of a context as parts see it.
 PartFrame WholeFrame(const FrameContext& context, int64_t rows, int64_t width);
 
-// How a predictor wraps a composition's pipeline; null `make` where the composition has none.
+// A decoder that undoes the pipeline and nothing else.
+std::unique_ptr<Decoder> MakePlainDecoder(const Composition& composition, const EdgeShape& shape);
+
+// How a predictor wraps a composition's pipeline.
 class PredictorSpec : public PartSpec {
  public:
   virtual absl::StatusOr<std::unique_ptr<Encoder>> MakeEncoder(const Composition& composition,

@@ -35,6 +35,7 @@ absl::Status CheckOrder(absl::string_view text, const std::vector<ComposedPart>&
 // policies or two predictors.
 absl::Status CheckTogether(absl::string_view text, const std::vector<ComposedPart>& parts) {
   const ComposedPart* weighs = nullptr;
+  const ComposedPart* drops = nullptr;
   for (size_t i = 0; i < parts.size(); ++i) {
     const PartTraits traits = parts[i].spec->traits();
     if (traits.mixes_channels && weighs != nullptr) {
@@ -43,6 +44,15 @@ absl::Status CheckTogether(absl::string_view text, const std::vector<ComposedPar
           ", which gives channels precision of their own, got ", parts[i].row->name);
     }
     if (traits.weighs_channels) weighs = &parts[i];
+    if (traits.has_table && drops != nullptr) {
+      return InvalidArgument("codec ", text, ": expected no ", parts[i].row->name, " behind ",
+                             drops->row->name, ", which leaves other columns every time, got both");
+    }
+    if (traits.drops_columns) drops = &parts[i];
+    if (traits.needs_store && !parts[0].spec->traits().remembers_samples) {
+      return InvalidArgument("codec ", text, ": expected store(...) before ", parts[i].row->name,
+                             ", which codes changes of small rank, got none");
+    }
     const PartStage stage = parts[i].row->stage;
     const bool alone = stage == PartStage::kPredictor || stage == PartStage::kPolicy;
     if (alone && i + 1 < parts.size() && parts[i + 1].row->stage == stage) {

@@ -153,6 +153,7 @@ class OutlierSpec final : public PartSpec {
   std::string canonical() const override {
     return absl::StrCat("outliers(over=", options_.over, options_.relative ? ",relative)" : ")");
   }
+  PartTraits traits() const override { return {.drops_columns = true}; }
   std::unique_ptr<Sidecar> MakeSidecar(const EdgeShape&) const override {
     return std::make_unique<OutlierSidecar>(options_);
   }

@@ -120,11 +120,15 @@ class ValueFormat : public PartState {
 
 // What compositions are checked against.
 struct PartTraits {
-  bool mixes_channels = false;   // a value depends on other channels of its token
-  bool mixes_tokens = false;     // … on other tokens: needs whole sequences
-  bool weighs_channels = false;  // gives channels different precision: must not be mixed after
-  bool takes_policy = false;     // a format whose tiles may have widths of their own
-  bool forward_only = false;     // activations of samples that come again
+  bool mixes_channels = false;     // a value depends on other channels of its token
+  bool mixes_tokens = false;       // … on other tokens: needs whole sequences
+  bool weighs_channels = false;    // gives channels different precision: must not be mixed after
+  bool takes_policy = false;       // a format whose tiles may have widths of their own
+  bool forward_only = false;       // activations of samples that come again
+  bool remembers_samples = false;  // a store by sample
+  bool needs_store = false;        // makes sense only on changes from a store
+  bool drops_columns = false;      // leaves fewer columns to the parts behind
+  bool has_table = false;          // state of its own, sent now and then (shared_table.h)
 };
 
 enum class Rounding : uint8_t { kByDirection = 0, kNearest = 1, kStochastic = 2 };

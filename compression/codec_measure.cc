@@ -1,0 +1,146 @@
+#include "compression/codec_measure.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "compression/codec.h"
+
+namespace isthmus {
+namespace {
+
+constexpr int64_t kSampleRows = 128;
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+template <typename Work>
+double Seconds(const Work& work) {
+  const int64_t start_us = NowUs();
+  work();
+  return 1e-6 * static_cast<double>(std::max<int64_t>(1, NowUs() - start_us));
+}
+
+double GbPerS(int64_t elements, double seconds) {
+  return 1e-9 * sizeof(float) * static_cast<double>(elements) / seconds;
+}
+
+double Snr(absl::Span<const float> x, absl::Span<const float> y) {
+  double signal = 0, noise = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double error = static_cast<double>(x[i]) - y[i];
+    signal += static_cast<double>(x[i]) * x[i];
+    noise += error * error;
+  }
+  return noise > 0 ? 10.0 * std::log10(signal / noise) : std::numeric_limits<double>::infinity();
+}
+
+// Both ends of an edge and the frame they exchange.
+class Edge {
+ public:
+  static absl::StatusOr<Edge> Make(const Codec& codec, int64_t rows, int64_t width) {
+    Edge edge;
+    EdgeShape shape;
+    shape.width = width;
+    shape.seed = 1;
+    shape.num_samples = (rows + kSampleRows - 1) / kSampleRows;
+    shape.max_sample_tokens = std::min(rows, kSampleRows);
+    shape.total_steps = 100;
+    ISTHMUS_ASSIGN_OR_RETURN(edge.encoder_, codec.MakeEncoder(shape));
+    ISTHMUS_ASSIGN_OR_RETURN(edge.decoder_, codec.MakeDecoder(shape));
+    for (int64_t begin = 0; begin < rows; begin += kSampleRows) {
+      edge.samples_.push_back(
+          {static_cast<uint64_t>(begin / kSampleRows), begin, std::min(kSampleRows, rows - begin)});
+    }
+    edge.decoded_.resize(static_cast<size_t>(rows * width));
+    return edge;
+  }
+
+  struct Times {
+    double encode_s = 0, decode_s = 0;
+  };
+  absl::StatusOr<Times> Step(absl::Span<const float> x_TD) {
+    FrameContext context;
+    context.step = step_;
+    context.samples = samples_;
+    bytes_.clear();
+    Times times;
+    absl::Status status;
+    times.encode_s = Seconds([&] { status = encoder_->Encode(x_TD, context, &bytes_).status(); });
+    ISTHMUS_RETURN_IF_ERROR(status);
+    times.decode_s =
+        Seconds([&] { status = decoder_->Decode(bytes_, context, absl::MakeSpan(decoded_)); });
+    ISTHMUS_RETURN_IF_ERROR(status);
+    ISTHMUS_RETURN_IF_ERROR(encoder_->CommitStep(step_));
+    ISTHMUS_RETURN_IF_ERROR(decoder_->CommitStep(step_++));
+    return times;
+  }
+
+  absl::Span<const float> decoded() const { return decoded_; }
+  int64_t bytes() const { return static_cast<int64_t>(bytes_.size()); }
+  int64_t state_bytes() const { return encoder_->StateBytes(); }
+
+ private:
+  std::unique_ptr<Encoder> encoder_;
+  std::unique_ptr<Decoder> decoder_;
+  std::vector<SampleRows> samples_;
+  std::vector<float> decoded_;
+  Bytes bytes_;
+  uint64_t step_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<CodecMeasure> MeasureCodec(absl::string_view spec, absl::Span<const float> x_TD,
+                                          int64_t width, int turns) {
+  const auto elements = static_cast<int64_t>(x_TD.size());
+  if (width < 1 || elements == 0 || elements % width != 0) {
+    return InvalidArgument("codec bench: expected rows of ", width, " values, got ", elements,
+                           " values");
+  }
+  ISTHMUS_ASSIGN_OR_RETURN(const std::shared_ptr<const Codec> codec, Codec::Parse(spec));
+  ISTHMUS_ASSIGN_OR_RETURN(Edge edge, Edge::Make(*codec, elements / width, width));
+  CodecMeasure measure;
+  measure.codec_full = codec->canonical();
+  measure.elements = elements;
+  ISTHMUS_RETURN_IF_ERROR(edge.Step(x_TD).status());
+  measure.bits_per_element = BitsPerElement(edge.bytes(), elements);
+  measure.snr_db = Snr(x_TD, edge.decoded());
+  std::vector<float> later(x_TD.begin(), x_TD.end());
+  std::vector<double> encode_s, decode_s;
+  for (int turn = 0; turn < std::max(1, turns); ++turn) {
+    const size_t shift = static_cast<size_t>(turn + 1) * later.size() / 7;
+    for (size_t i = 0; i < later.size(); ++i)
+      later[i] = x_TD[i] + 0.1f * x_TD[(i + shift) % later.size()];
+    ISTHMUS_ASSIGN_OR_RETURN(const Edge::Times times, edge.Step(later));
+    encode_s.push_back(times.encode_s);
+    decode_s.push_back(times.decode_s);
+  }
+  measure.encode_gb_per_s = GbPerS(elements, Median(encode_s));
+  measure.decode_gb_per_s = GbPerS(elements, Median(decode_s));
+  measure.state_bytes = edge.state_bytes();
+  return measure;
+}
+
+double MemcpyGbPerS(int64_t elements, int turns) {
+  const auto n = static_cast<size_t>(elements);
+  std::vector<float> from(n, 1.0f), to(n);
+  std::vector<double> seconds;
+  for (int turn = 0; turn <= turns; ++turn) {
+    const double s = Seconds([&] {
+      std::memcpy(to.data(), from.data(), n * sizeof(float));
+      asm volatile("" : : "r"(to.data()) : "memory");  // nobody reads it: keep it anyway
+    });
+    if (turn > 0) seconds.push_back(s);  // the first touches the pages
+  }
+  return GbPerS(elements, Median(seconds));
+}
+
+}  // namespace isthmus

@@ -1,0 +1,36 @@
+// Rate, distortion and speed of one codec on one matrix: what `isthmus codec bench` prints.
+#ifndef ISTHMUS_COMPRESSION_CODEC_MEASURE_H_
+#define ISTHMUS_COMPRESSION_CODEC_MEASURE_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace isthmus {
+
+struct CodecMeasure {
+  std::string codec_full;
+  int64_t elements = 0;
+  double bits_per_element = 0;  // payload and side information; no frame header
+  double snr_db = 0;            // +infinity where nothing is lost
+  double encode_gb_per_s = 0;   // of fp32, one core
+  double decode_gb_per_s = 0;
+  int64_t state_bytes = 0;  // of the encoder after the run
+};
+
+// Codes x_TD (rows of `width` values, one frame of samples of 128 rows) as activations. Rate and
+// distortion are those of the first visit of every sample: nothing is known before. Times are
+// medians over `turns` later frames, whose values moved by a tenth of their size, as training moves
+// them.
+absl::StatusOr<CodecMeasure> MeasureCodec(absl::string_view spec, absl::Span<const float> x_TD,
+                                          int64_t width, int turns = 3);
+
+// Copies of the same size, median of `turns`.
+double MemcpyGbPerS(int64_t elements, int turns = 5);
+
+}  // namespace isthmus
+
+#endif  // ISTHMUS_COMPRESSION_CODEC_MEASURE_H_
