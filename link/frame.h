@@ -69,8 +69,7 @@ struct Frame {
 
 // Writes the 48 bytes; fills payload_bytes and payload_crc and a checksum of the header itself.
 void WriteFrameHeader(const Frame& frame, uint8_t out[FrameHeader::kBytes]);
-// The same for a header whose payload_bytes and payload_crc are known: a link computes the checksum
-// before it knows the sequence.
+// The same for a header whose payload_bytes and payload_crc are known.
 void WriteFrameHeader(const FrameHeader& header, uint8_t out[FrameHeader::kBytes]);
 // Checks magic, version, header checksum and size before anything is allocated. kInvalidArgument,
 // or kUnimplemented naming both wire versions.

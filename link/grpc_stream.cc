@@ -12,12 +12,12 @@
 namespace isthmus {
 
 grpc::ByteBuffer ToByteBuffer(const SealedFramePtr& frame) {
-  grpc::Slice slices[2] = {grpc::Slice(frame->head, FrameHeader::kBytes), grpc::Slice()};
-  if (frame->payload.empty()) return grpc::ByteBuffer(slices, 1);
+  grpc::Slice slices[2] = {grpc::Slice(frame->head(), FrameHeader::kBytes), grpc::Slice()};
+  if (frame->payload().empty()) return grpc::ByteBuffer(slices, 1);
   // gRPC reads the bytes and never writes them.
-  void* const bytes = const_cast<uint8_t*>(frame->payload.data());
+  void* const bytes = const_cast<uint8_t*>(frame->payload().data());
   slices[1] = grpc::Slice(
-      bytes, frame->payload.size(), [](void* held) { delete static_cast<SealedFramePtr*>(held); },
+      bytes, frame->payload().size(), [](void* held) { delete static_cast<SealedFramePtr*>(held); },
       new SealedFramePtr(frame));
   return grpc::ByteBuffer(slices, 2);
 }

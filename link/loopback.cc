@@ -158,13 +158,13 @@ void Cable::ReadNext(int side, uint64_t number) {
 
 void Cable::Write(int side, uint64_t number, SealedFramePtr frame) {
   Message message;
-  message.bytes.reserve(FrameHeader::kBytes + frame->payload.size());
-  message.bytes.insert(message.bytes.end(), frame->head, frame->head + FrameHeader::kBytes);
-  message.bytes.insert(message.bytes.end(), frame->payload.begin(), frame->payload.end());
+  message.bytes.reserve(FrameHeader::kBytes + frame->payload().size());
+  message.bytes.insert(message.bytes.end(), frame->head(), frame->head() + FrameHeader::kBytes);
+  message.bytes.insert(message.bytes.end(), frame->payload().begin(), frame->payload().end());
   MutexLock lock(&mutex_);
   if (number != number_ || !connected_) return;
   ends_[side].writing = true;
-  const bool counted = frame->header.sequence != 0;
+  const bool counted = frame->header().sequence != 0;
   if (counted) ++ends_[side].frames;
   Inject(side, counted ? ends_[side].frames : 0, std::move(message));
   changed_.SignalAll();

@@ -8,32 +8,39 @@
 
 namespace isthmus {
 
+SealedFrame::SealedFrame(Frame frame, uint64_t sequence)
+    : header_(frame.header), account_(frame.account), payload_(std::move(frame.payload)) {
+  header_.sequence = sequence;
+  header_.payload_bytes = static_cast<uint32_t>(payload_.size());
+}
+
+const uint8_t* SealedFrame::head() const {
+  std::call_once(sealed_, [this] {
+    FrameHeader header = header_;
+    header.payload_crc = Crc32c(payload_);
+    WriteFrameHeader(header, head_);
+  });
+  return head_;
+}
+
 SealedFramePtr SealOwnFrame(FrameKind kind, uint64_t received, Bytes payload) {
-  auto sealed = std::make_shared<SealedFrame>();
-  sealed->header.kind = kind;
-  sealed->header.step = received;
-  sealed->header.payload_bytes = static_cast<uint32_t>(payload.size());
-  sealed->header.payload_crc = Crc32c(payload);
-  WriteFrameHeader(sealed->header, sealed->head);
-  sealed->payload = std::move(payload);
-  return sealed;
+  Frame frame;
+  frame.header.kind = kind;
+  frame.header.step = received;
+  frame.payload = std::move(payload);
+  return std::make_shared<SealedFrame>(std::move(frame), 0);
 }
 
 void Outbox::Add(Frame frame, int64_t now_us) {
-  auto sealed = std::make_shared<SealedFrame>();
-  sealed->header = frame.header;
-  sealed->header.sequence = ++last_sequence_;
-  sealed->account = frame.account;
-  WriteFrameHeader(sealed->header, sealed->head);
-  sealed->payload = std::move(frame.payload);
-  bytes_ += BytesOf(sealed->header.payload_bytes);
+  auto sealed = std::make_shared<SealedFrame>(std::move(frame), ++last_sequence_);
+  bytes_ += BytesOf(sealed->header().payload_bytes);
   kept_.push_back({std::move(sealed), now_us});
 }
 
 bool Outbox::Acknowledge(uint64_t sequence) {
   if (sequence > last_sequence_) return false;
-  while (!kept_.empty() && kept_.front().frame->header.sequence <= sequence) {
-    bytes_ -= BytesOf(kept_.front().frame->header.payload_bytes);
+  while (!kept_.empty() && kept_.front().frame->header().sequence <= sequence) {
+    bytes_ -= BytesOf(kept_.front().frame->header().payload_bytes);
     kept_.pop_front();
     if (next_ > 0) --next_;
   }
@@ -95,7 +102,7 @@ SealedFramePtr Outbox::Next(int64_t now_us, uint64_t delivered, LinkStats* stats
       // brings us here.
       const int64_t handed_us =
           added_us == 0 ? now_us : std::min(now_us, std::max(added_us, egress_free_us_));
-      const int64_t payload_bytes = frame->header.payload_bytes;
+      const int64_t payload_bytes = frame->header().payload_bytes;
       const int64_t due_us =
           shaper_->Departure(handed_us, payload_bytes + WireHeaderBytes(payload_bytes, tls_));
       egress_free_us_ = due_us - shaper_->delay_us();
@@ -116,34 +123,34 @@ SealedFramePtr Outbox::Next(int64_t now_us, uint64_t delivered, LinkStats* stats
 }
 
 void Outbox::Count(const SealedFrame& frame, LinkStats* stats) {
-  const int64_t payload_bytes = frame.header.payload_bytes;
+  const int64_t payload_bytes = frame.header().payload_bytes;
   const int64_t wire_bytes = payload_bytes + WireHeaderBytes(payload_bytes, tls_);
   stats->sent_bytes += wire_bytes;
-  if (frame.header.kind == FrameKind::kGoodbye) goodbye_written_ = true;
-  if (frame.header.sequence == 0) return;
+  if (frame.header().kind == FrameKind::kGoodbye) goodbye_written_ = true;
+  if (frame.header().sequence == 0) return;
   ++stats->sent_frames;
   // Acknowledged while it was in the shaper: a resend that came too late to be worth a second
   // count.
   const uint64_t first = last_sequence_ - kept_.size() + 1;
-  if (frame.header.sequence < first) return;
-  Kept& kept = kept_[frame.header.sequence - first];
+  if (frame.header().sequence < first) return;
+  Kept& kept = kept_[frame.header().sequence - first];
   if (kept.written) {
     ++stats->resent_frames;
     stats->resent_bytes += wire_bytes;
-    if (frame.account.counted) CountResent(frame);
+    if (frame.account().counted) CountResent(frame);
   }
   kept.written = true;
 }
 
 void Outbox::CountResent(const SealedFrame& frame) {
-  const FrameAccount& account = frame.account;
+  const FrameAccount& account = frame.account();
   auto row = std::find_if(resent_.begin(), resent_.end(), [&account](const ResentRow& r) {
     return r.edge == account.edge && r.direction == account.direction &&
            r.traffic == account.traffic;
   });
   if (row == resent_.end())
     row = resent_.insert(row, {account.edge, account.direction, account.traffic});
-  const int64_t payload_bytes = frame.header.payload_bytes;
+  const int64_t payload_bytes = frame.header().payload_bytes;
   row->frames += 1;
   row->payload_bytes += payload_bytes - account.side_bytes;
   row->side_bytes += account.side_bytes;

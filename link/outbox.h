@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -19,11 +20,22 @@
 namespace isthmus {
 
 // One message as it is on the wire: 48 bytes and the payload. Made once, sent as often as needed.
-struct SealedFrame {
-  FrameHeader header;
-  FrameAccount account;
-  uint8_t head[FrameHeader::kBytes];
-  Bytes payload;
+class SealedFrame {
+ public:
+  SealedFrame(Frame frame, uint64_t sequence);
+  const FrameHeader& header() const { return header_; }  // without payload_crc
+  const FrameAccount& account() const { return account_; }
+  const Bytes& payload() const { return payload_; }
+  // The 48 bytes, with the checksums: computed at the first call, which is when the payload is
+  // about to be read anyway. From any thread.
+  const uint8_t* head() const;
+
+ private:
+  FrameHeader header_;
+  const FrameAccount account_;
+  const Bytes payload_;
+  mutable std::once_flag sealed_;
+  mutable uint8_t head_[FrameHeader::kBytes];
 };
 using SealedFramePtr = std::shared_ptr<const SealedFrame>;
 
@@ -36,8 +48,7 @@ class Outbox {
   // `shaper` may be null.
   Outbox(std::shared_ptr<Shaper> shaper, bool tls) : shaper_(std::move(shaper)), tls_(tls) {}
 
-  // The next sequence number is the frame's; header.payload_bytes and payload_crc are right
-  // already.
+  // The next sequence number is the frame's.
   void Add(Frame frame, int64_t now_us);
   // Frees what the peer has. False when it names a frame that was never sent.
   bool Acknowledge(uint64_t sequence);

@@ -6,7 +6,6 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/crc32c.h"
 #include "base/status.h"
 #include "link/handshake.h"
 #include "link/timers.h"
@@ -47,8 +46,6 @@ absl::Status ReliableLink::Send(Frame frame) {
     return InvalidArgument("link to ", config_.peer, ": expected a payload of at most ",
                            config_.options.max_payload_bytes, " bytes, got ", payload_bytes);
   }
-  frame.header.payload_bytes = static_cast<uint32_t>(payload_bytes);
-  frame.header.payload_crc = Crc32c(frame.payload);
   const int64_t bytes = Outbox::BytesOf(payload_bytes);
   Actions actions;
   {

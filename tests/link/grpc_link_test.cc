@@ -250,8 +250,8 @@ class RawStream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuf
 };
 
 Bytes WithVersion(const SealedFramePtr& frame, uint16_t version) {
-  Bytes bytes(frame->head, frame->head + FrameHeader::kBytes);
-  bytes.insert(bytes.end(), frame->payload.begin(), frame->payload.end());
+  Bytes bytes(frame->head(), frame->head() + FrameHeader::kBytes);
+  bytes.insert(bytes.end(), frame->payload().begin(), frame->payload().end());
   std::memcpy(bytes.data() + 4, &version, 2);
   return bytes;
 }
