@@ -69,6 +69,9 @@ absl::StatusOr<std::unique_ptr<CutModel>> CutModel::Open(Engine* engine, const M
     shape.num_samples = options.num_samples;
     shape.max_sample_tokens = options.max_sample_tokens;
     shape.total_steps = options.num_samples;
+    // The last of two cuts leads back to the client, which knows what crossed the first.
+    const bool back = options.cuts.after.size() == 2 && shape.edge == 1;
+    shape.shared_row_ids = shape.shared_earlier = back;
     Cut cut;
     cut.use.after = after;
     cut.use.codec = options.cuts.codec;
@@ -86,10 +89,15 @@ absl::StatusOr<std::unique_ptr<CutModel>> CutModel::Open(Engine* engine, const M
 }
 
 absl::StatusOr<Tensor> CutModel::Cross(Cut* cut, const Tensor& hidden, EdgeMode mode,
-                                       const MicroBatch& mb) {
-  ISTHMUS_ASSIGN_OR_RETURN(const Frame frame, cut->sender->Encode(mb, hidden, mode, false));
+                                       const MicroBatch& mb, EdgeHints* hints) {
+  ISTHMUS_ASSIGN_OR_RETURN(const Frame frame, cut->sender->Encode(mb, hidden, mode, false, *hints));
   MicroBatch received;
-  ISTHMUS_ASSIGN_OR_RETURN(Tensor decoded, cut->receiver->Decode(frame, mode, &received));
+  const bool shared = cut->sender->shape().shared_row_ids;
+  ISTHMUS_ASSIGN_OR_RETURN(
+      Tensor decoded, cut->receiver->Decode(frame, mode, &received, shared ? *hints : EdgeHints()));
+  const absl::Span<const uint32_t> ids = cut->receiver->decoder()->RowIds();
+  hints->row_ids.assign(ids.begin(), ids.end());
+  hints->earlier = decoded;
   const EdgeUse use = cut->sender->TakeUse(static_cast<Traffic>(mode));
   cut->use.elements += use.elements;
   cut->use.wire_bytes += use.wire_bytes();
@@ -100,9 +108,10 @@ absl::StatusOr<StageOutput> CutModel::Evaluate(MicroBatch mb) {
   mb.step = ++step_;
   const MicroBatch rows = OnlyRows(mb);
   Tensor hidden;
+  EdgeHints hints{{mb.ids.begin(), mb.ids.end()}, Tensor()};
   for (size_t i = 0; i < cuts_.size(); ++i) {
     ISTHMUS_ASSIGN_OR_RETURN(StageOutput out, stages_->stage(i)->Forward(mb, Pass::kEval, hidden));
-    ISTHMUS_ASSIGN_OR_RETURN(hidden, Cross(&cuts_[i], out.hidden, EdgeMode::kTrain, rows));
+    ISTHMUS_ASSIGN_OR_RETURN(hidden, Cross(&cuts_[i], out.hidden, EdgeMode::kTrain, rows, &hints));
     ISTHMUS_RETURN_IF_ERROR(cuts_[i].sender->encoder()->CommitStep(step_));
     ISTHMUS_RETURN_IF_ERROR(cuts_[i].receiver->decoder()->CommitStep(step_));
   }
@@ -115,11 +124,12 @@ absl::StatusOr<Tensor> CutModel::Extend(absl::Span<const int32_t> ids) {
   rows.samples = {0};
   rows.lengths = {static_cast<int32_t>(ids.size())};
   Tensor hidden;
+  EdgeHints hints{{ids.begin(), ids.end()}, Tensor()};
   for (size_t i = 0; i < cuts_.size(); ++i) {
     ISTHMUS_ASSIGN_OR_RETURN(
         const Tensor out,
         stages_->stage(i)->Extend(i == 0 ? ids : absl::Span<const int32_t>(), hidden));
-    ISTHMUS_ASSIGN_OR_RETURN(hidden, Cross(&cuts_[i], out, EdgeMode::kGenerate, rows));
+    ISTHMUS_ASSIGN_OR_RETURN(hidden, Cross(&cuts_[i], out, EdgeMode::kGenerate, rows, &hints));
   }
   const bool whole = cuts_.empty();
   return stages_->stage(cuts_.size())->Extend(whole ? ids : absl::Span<const int32_t>(), hidden);

@@ -64,7 +64,9 @@ class CutModel : public LogitsSource {
     std::unique_ptr<EdgeReceiver> receiver;
   };
   CutModel() = default;
-  absl::StatusOr<Tensor> Cross(Cut* cut, const Tensor& hidden, EdgeMode mode, const MicroBatch& mb);
+  // *hints: what the sender knows beside the rows; afterwards what the receiver passes on.
+  absl::StatusOr<Tensor> Cross(Cut* cut, const Tensor& hidden, EdgeMode mode, const MicroBatch& mb,
+                               EdgeHints* hints);
 
   std::unique_ptr<StageGroup> stages_;
   std::vector<Cut> cuts_;

@@ -23,12 +23,15 @@ std::vector<SampleRows> RowsOf(const MicroBatch& mb) {
   return rows;
 }
 
-FrameContext ContextOf(const MicroBatch& mb, EdgeMode mode, absl::Span<const SampleRows> rows) {
+FrameContext ContextOf(const MicroBatch& mb, EdgeMode mode, absl::Span<const SampleRows> rows,
+                       const EdgeHints& hints = {}) {
   FrameContext context;
   context.step = mb.step;
   context.micro_batch = mb.index;
   context.training = mode == EdgeMode::kTrain;
   context.samples = rows;
+  context.row_ids = hints.row_ids;
+  if (!hints.earlier.empty()) context.earlier_TD = hints.earlier.floats();
   return context;
 }
 
@@ -93,7 +96,7 @@ absl::StatusOr<std::unique_ptr<EdgeSender>> EdgeSender::Make(const std::string& 
 }
 
 absl::StatusOr<Frame> EdgeSender::Encode(const MicroBatch& mb, const Tensor& tensor, EdgeMode mode,
-                                         bool tls) {
+                                         bool tls, const EdgeHints& hints) {
   Frame frame;
   FrameHeader& h = frame.header;
   h.kind = shape_.direction == Direction::kForward ? FrameKind::kActivation : FrameKind::kGradient;
@@ -115,7 +118,7 @@ absl::StatusOr<Frame> EdgeSender::Encode(const MicroBatch& mb, const Tensor& ten
   const std::vector<SampleRows> rows = RowsOf(mb);
   Encoder* encoder = mode == EdgeMode::kUncompressed ? identity_.get() : encoder_.get();
   absl::StatusOr<EncodedSize> size =
-      encoder->Encode(tensor.floats(), ContextOf(mb, mode, rows), &frame.payload);
+      encoder->Encode(tensor.floats(), ContextOf(mb, mode, rows, hints), &frame.payload);
   if (!size.ok())
     return Annotate(size.status(), absl::StrCat("edge ", shape_.edge, " ", Name(shape_.direction),
                                                 ", step ", mb.step, ", micro-batch ", mb.index));
@@ -152,7 +155,8 @@ absl::StatusOr<std::unique_ptr<EdgeReceiver>> EdgeReceiver::Make(const std::stri
   return receiver;
 }
 
-absl::StatusOr<Tensor> EdgeReceiver::Decode(const Frame& frame, EdgeMode mode, MicroBatch* mb) {
+absl::StatusOr<Tensor> EdgeReceiver::Decode(const Frame& frame, EdgeMode mode, MicroBatch* mb,
+                                            const EdgeHints& hints) {
   ByteReader reader(frame.payload);
   if (shape_.direction == Direction::kForward) {
     mb->step = frame.header.step;
@@ -164,7 +168,7 @@ absl::StatusOr<Tensor> EdgeReceiver::Decode(const Frame& frame, EdgeMode mode, M
   const std::vector<SampleRows> rows = RowsOf(*mb);
   Decoder* decoder = mode == EdgeMode::kUncompressed ? identity_.get() : decoder_.get();
   const absl::Status status =
-      decoder->Decode(bytes, ContextOf(*mb, mode, rows), tensor.mutable_floats());
+      decoder->Decode(bytes, ContextOf(*mb, mode, rows, hints), tensor.mutable_floats());
   if (!status.ok())
     return Annotate(status, absl::StrCat("edge ", shape_.edge, " ", Name(shape_.direction),
                                          ", step ", mb->step, ", micro-batch ", mb->index));

@@ -47,13 +47,20 @@ inline constexpr size_t kTrafficKinds = 4;
 // uses the identity codec.
 enum class EdgeMode : uint8_t { kTrain, kEval, kUncompressed, kGenerate };
 
+// What helps a codec and is not in the frame; each may be empty (compression/codec.h).
+struct EdgeHints {
+  std::vector<uint32_t> row_ids;
+  Tensor earlier;  // the decoded rows of an earlier edge
+};
+
 class EdgeSender {
  public:
   static absl::StatusOr<std::unique_ptr<EdgeSender>> Make(const std::string& codec,
                                                           const EdgeShape& shape,
                                                           uint32_t generation);
 
-  absl::StatusOr<Frame> Encode(const MicroBatch& mb, const Tensor& tensor, EdgeMode mode, bool tls);
+  absl::StatusOr<Frame> Encode(const MicroBatch& mb, const Tensor& tensor, EdgeMode mode, bool tls,
+                               const EdgeHints& hints = {});
   // The gradient that came back for a forward frame of this step.
   absl::Status ObserveGradient(const MicroBatch& mb, const Tensor& gradient);
   bool wants_gradient() const { return encoder_->WantsGradient(); }
@@ -77,7 +84,8 @@ class EdgeReceiver {
 
   // Forward: fills mb's samples and lengths from the frame (bounded by max_tokens). Backward: mb
   // says what to expect.
-  absl::StatusOr<Tensor> Decode(const Frame& frame, EdgeMode mode, MicroBatch* mb);
+  absl::StatusOr<Tensor> Decode(const Frame& frame, EdgeMode mode, MicroBatch* mb,
+                                const EdgeHints& hints = {});
 
   Decoder* decoder() { return decoder_.get(); }
 
