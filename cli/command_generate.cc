@@ -10,6 +10,7 @@
 #include "client/interrupt.h"
 #include "client/progress.h"
 #include "client/split_generate.h"
+#include "compression/codec.h"
 #include "nlohmann/json.hpp"
 
 namespace isthmus {
@@ -86,7 +87,17 @@ absl::StatusOr<Generation> GenerateSplit(const Invocation& in, const LocalModel&
   return generation;
 }
 
+// Generation sends one token at a time: a transform along a sequence has none there.
+absl::Status CheckCodec(const Invocation& in) {
+  if (!in.Given("codec")) return absl::OkStatus();
+  ISTHMUS_ASSIGN_OR_RETURN(const auto codec, Codec::Parse(in.Text("codec")));
+  if (!codec->NeedsSequences()) return absl::OkStatus();
+  return InvalidArgument("--codec: expected one that serves single tokens, got ", codec->text(),
+                         ", which transforms whole sequences");
+}
+
 absl::Status RunGenerate(const Invocation& in) {
+  ISTHMUS_RETURN_IF_ERROR(CheckCodec(in));
   ISTHMUS_ASSIGN_OR_RETURN(LocalModel model, OpenLocalModel(in));
   if (model.tokenizer == nullptr) {
     return InvalidArgument(in.Text("model"),

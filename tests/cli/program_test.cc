@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 
 #include "base/file.h"
 #include "gmock/gmock.h"
@@ -153,7 +154,49 @@ TEST_F(ProgramTest, GenerateStopsAtTheContext) {
 
 TEST_F(ProgramTest, CodecListParses) {
   const Json json = Json::parse(Run("codec list --json").out);
-  EXPECT_GE(json["codecs"].size(), 8u);
+  EXPECT_GE(json["codecs"].size(), 17u);
+  for (const Json& row : json["codecs"]) {
+    EXPECT_FALSE(row["composition"].get<std::string>().empty());
+    EXPECT_GE(row["state_bytes"].get<int64_t>(), 0);
+  }
+  EXPECT_GE(json["parts"].size(), 20u);
+  EXPECT_THAT(Run("codec list").out, HasSubstr("TAH-Quant, arXiv 2506.01352"));
+}
+
+TEST_F(ProgramTest, CodecBenchReadsAFile) {
+  const std::string path = folder_ + "/x.npy";
+  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 32, 64), }";
+  header.resize(117, ' ');
+  header += '\n';
+  std::string bytes = std::string("\x93NUMPY\x01\x00", 8) + static_cast<char>(118) + '\0' + header;
+  for (int i = 0; i < 3 * 32 * 64; ++i) {
+    const float v = static_cast<float>(i * 2654435761u % 1000) / 100.0f - 5.0f;
+    bytes.append(reinterpret_cast<const char*>(&v), sizeof(v));
+  }
+  std::ofstream(path, std::ios::binary) << bytes;
+  const Result result =
+      Run("codec bench --json --codec int8 --codec 'tah(bits=4)' --codec none --input " + path);
+  ASSERT_EQ(result.status, 0) << result.err;
+  const Json json = Json::parse(result.out);
+  EXPECT_GT(json["memcpy_gb_per_s"].get<double>(), 0.0);
+  ASSERT_EQ(json["rows"].size(), 3u);
+  EXPECT_EQ(json["rows"][0]["codec_full"], "int(bits=8,group=token,sym)");
+  EXPECT_EQ(json["rows"][0]["elements"], 3 * 32 * 64);
+  EXPECT_EQ(json["rows"][0]["bits_per_element"], 8.25);
+  EXPECT_GT(json["rows"][0]["snr_db"].get<double>(), 40.0);
+  EXPECT_FALSE(json["rows"][0].contains("bits_above_rd"));
+  EXPECT_TRUE(json["rows"][2]["snr_db"].is_null());
+  std::ofstream(path, std::ios::binary) << bytes.substr(0, bytes.size() - 1);
+  ExpectRefused("codec bench --input " + path, "values");
+  std::ofstream(path, std::ios::binary) << "no array";
+  ExpectRefused("codec bench --input " + path, "npy");
+  ExpectRefused("codec bench --codec zip9", "zip9");
+}
+
+TEST_F(ProgramTest, GenerationRefusesCodecsForSequences) {
+  ExpectRefused(
+      "generate --model " + kModel + " --prompt Once --cut-after 1 --codec 'stamp(bits=4)'",
+      "single tokens");
 }
 
 TEST_F(ProgramTest, InspectShowsAModel) {
