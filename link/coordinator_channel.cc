@@ -5,8 +5,8 @@
 
 namespace isthmus {
 
-absl::StatusOr<std::unique_ptr<v1::Control::Stub>> ControlStub(const std::string& coordinator,
-                                                               const TlsFiles& tls) {
+absl::StatusOr<std::shared_ptr<grpc::Channel>> ControlChannel(const std::string& coordinator,
+                                                              const TlsFiles& tls) {
   PrepareGrpc();
   ISTHMUS_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ChannelCredentials> credentials,
                            ChannelCredentials(tls));
@@ -19,7 +19,26 @@ absl::StatusOr<std::unique_ptr<v1::Control::Stub>> ControlStub(const std::string
   args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 4000);
   args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 4000);
   args.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  return v1::Control::NewStub(grpc::CreateCustomChannel(coordinator, credentials, args));
+  return grpc::CreateCustomChannel(coordinator, credentials, args);
+}
+
+void AwaitConnection(grpc::Channel* channel, std::chrono::steady_clock::time_point until,
+                     const std::function<bool()>& stopping) {
+  constexpr std::chrono::milliseconds kSlice(50);
+  // A call that failed although the channel is connected is not made again at once.
+  bool connected = channel->GetState(true) == GRPC_CHANNEL_READY;
+  while (!stopping()) {
+    const auto left = until - std::chrono::steady_clock::now();
+    if (left <= left.zero()) return;
+    const auto slice =
+        std::chrono::system_clock::now() + std::chrono::duration_cast<std::chrono::microseconds>(
+                                               std::min<decltype(left)>(left, kSlice));
+    if (connected) {
+      connected = !channel->WaitForStateChange(GRPC_CHANNEL_READY, slice);
+    } else if (channel->WaitForConnected(slice)) {
+      return;
+    }
+  }
 }
 
 absl::Status FromCoordinator(const grpc::Status& status, const std::string& coordinator) {

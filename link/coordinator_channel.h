@@ -5,6 +5,8 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -16,8 +18,15 @@ namespace isthmus {
 
 // A channel of its own; no HTTP proxy; a coordinator whose machine went away is noticed within 8 s.
 // Connects when first used.
-absl::StatusOr<std::unique_ptr<v1::Control::Stub>> ControlStub(const std::string& coordinator,
-                                                               const TlsFiles& tls);
+absl::StatusOr<std::shared_ptr<grpc::Channel>> ControlChannel(const std::string& coordinator,
+                                                              const TlsFiles& tls);
+
+// Waits between two attempts of a blocking call: until `until`, until the channel is connected, or
+// until `stopping`, which is asked every 50 ms. A blocking call drives its channel's connection
+// only while it runs, and fails at once while the channel has none. Somebody who slept in between
+// would leave a handshake alone until its second is over: a TLS connection would never come about.
+void AwaitConnection(grpc::Channel* channel, std::chrono::steady_clock::time_point until,
+                     const std::function<bool()>& stopping);
 
 // The same code; the message names the coordinator. A deadline that passed is kUnavailable.
 absl::Status FromCoordinator(const grpc::Status& status, const std::string& coordinator);

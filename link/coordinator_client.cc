@@ -14,8 +14,9 @@ constexpr std::chrono::seconds kPatience(5);
 template <typename Method, typename Request, typename Response>
 absl::Status Ask(Method method, const std::string& coordinator, const TlsFiles& tls,
                  const Request& request, Response* response) {
-  ISTHMUS_ASSIGN_OR_RETURN(const std::unique_ptr<v1::Control::Stub> stub,
-                           ControlStub(coordinator, tls));
+  ISTHMUS_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel,
+                           ControlChannel(coordinator, tls));
+  const std::unique_ptr<v1::Control::Stub> stub = v1::Control::NewStub(channel);
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kPatience);
   return FromCoordinator((stub.get()->*method)(&context, request, response), coordinator);

@@ -33,10 +33,11 @@ absl::Status StatusOf(const v1::JobStopped& stopped) {
 
 class StreamedJobControl final : public JobControl {
  public:
-  StreamedJobControl(std::string coordinator, std::unique_ptr<v1::Control::Stub> stub,
+  StreamedJobControl(std::string coordinator, std::shared_ptr<grpc::Channel> channel,
                      v1::PlanRequest request, Callbacks callbacks)
       : coordinator_(std::move(coordinator)),
-        stub_(std::move(stub)),
+        channel_(std::move(channel)),
+        stub_(v1::Control::NewStub(channel_)),
         request_(std::move(request)),
         callbacks_(std::move(callbacks)),
         deadline_(SteadyClock::now() +
@@ -118,11 +119,13 @@ class StreamedJobControl final : public JobControl {
   // False when the time is up or nobody wants the job any more.
   bool WaitToRetry(int64_t wait_us) {
     const auto until = SteadyClock::now() + std::chrono::microseconds(wait_us);
+    AwaitConnection(channel_.get(), std::min(until, deadline_), [this] { return stopping(); });
+    return !stopping() && SteadyClock::now() < deadline_;
+  }
+
+  bool stopping() {
     MutexLock lock(&mutex_);
-    while (!stopping_ && SteadyClock::now() < std::min(until, deadline_)) {
-      changed_.WaitUntil(&mutex_, std::min(until, deadline_));
-    }
-    return !stopping_ && SteadyClock::now() < deadline_;
+    return stopping_;
   }
 
   bool Answered() {
@@ -221,6 +224,7 @@ class StreamedJobControl final : public JobControl {
   }
 
   const std::string coordinator_;
+  const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Control::Stub> stub_;
   const v1::PlanRequest request_;
   const Callbacks callbacks_;
@@ -248,8 +252,9 @@ absl::StatusOr<std::unique_ptr<JobControl>> JobControl::Submit(const std::string
                                                                const TlsFiles& tls,
                                                                const v1::PlanRequest& request,
                                                                Callbacks callbacks) {
-  ISTHMUS_ASSIGN_OR_RETURN(std::unique_ptr<v1::Control::Stub> stub, ControlStub(coordinator, tls));
-  auto control = std::make_unique<StreamedJobControl>(coordinator, std::move(stub), request,
+  ISTHMUS_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel,
+                           ControlChannel(coordinator, tls));
+  auto control = std::make_unique<StreamedJobControl>(coordinator, std::move(channel), request,
                                                       std::move(callbacks));
   ISTHMUS_RETURN_IF_ERROR(control->WaitForPlan());
   return control;

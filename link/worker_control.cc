@@ -19,10 +19,11 @@ using SteadyClock = std::chrono::steady_clock;
 
 class StreamedWorkerControl final : public WorkerControl {
  public:
-  StreamedWorkerControl(std::string coordinator, std::unique_ptr<v1::Control::Stub> stub,
+  StreamedWorkerControl(std::string coordinator, std::shared_ptr<grpc::Channel> channel,
                         v1::WorkerInfo hello, Callbacks callbacks)
       : coordinator_(std::move(coordinator)),
-        stub_(std::move(stub)),
+        channel_(std::move(channel)),
+        stub_(v1::Control::NewStub(channel_)),
         hello_(std::move(hello)),
         callbacks_(std::move(callbacks)),
         control_thread_("control", [this] { Run(); }) {}
@@ -91,15 +92,21 @@ class StreamedWorkerControl final : public WorkerControl {
     while (true) {
       const absl::Status status = RunStream(&backoff);
       const auto until = SteadyClock::now() + std::chrono::microseconds(backoff.NextUs());
-      MutexLock lock(&mutex_);
-      if (!stopping_ && welcomed_ && last_error_.ok()) {
-        LogWarning("worker", "lost the coordinator, joins again: ", status.message());
+      {
+        MutexLock lock(&mutex_);
+        if (!stopping_ && welcomed_ && last_error_.ok()) {
+          LogWarning("worker", "lost the coordinator, joins again: ", status.message());
+        }
+        last_error_ = status;
       }
-      last_error_ = status;
-      while (!stopping_ && changed_.WaitUntil(&mutex_, until)) {
-      }
-      if (stopping_) return;
+      AwaitConnection(channel_.get(), until, [this] { return stopping(); });
+      if (stopping()) return;
     }
+  }
+
+  bool stopping() {
+    MutexLock lock(&mutex_);
+    return stopping_;
   }
 
   // One stream from dialling to its end.
@@ -205,6 +212,7 @@ class StreamedWorkerControl final : public WorkerControl {
   }
 
   const std::string coordinator_;
+  const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Control::Stub> stub_;
   const v1::WorkerInfo hello_;
   const Callbacks callbacks_;
@@ -229,8 +237,9 @@ absl::StatusOr<std::unique_ptr<WorkerControl>> WorkerControl::Join(const std::st
                                                                    const v1::WorkerInfo& hello,
                                                                    Callbacks callbacks,
                                                                    int64_t wait_us) {
-  ISTHMUS_ASSIGN_OR_RETURN(std::unique_ptr<v1::Control::Stub> stub, ControlStub(coordinator, tls));
-  auto control = std::make_unique<StreamedWorkerControl>(coordinator, std::move(stub), hello,
+  ISTHMUS_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel,
+                           ControlChannel(coordinator, tls));
+  auto control = std::make_unique<StreamedWorkerControl>(coordinator, std::move(channel), hello,
                                                          std::move(callbacks));
   ISTHMUS_RETURN_IF_ERROR(control->WaitForWelcome(wait_us));
   return control;

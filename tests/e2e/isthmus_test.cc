@@ -206,12 +206,6 @@ TEST_F(ClusterTest, MutualTlsFromFiles) {
                  "--tls-key",  certificates + "/" + name + ".key"};
   };
   StartCoordinator("0.0.0.0", security("127.0.0.1"));
-  const auto answers = [&] {
-    Words words = {"workers", "--coordinator", Coordinator()};
-    for (const std::string& word : security("client")) words.push_back(word);
-    return Start(words)->Wait() == 0;
-  };
-  ASSERT_TRUE(Eventually(answers));
   auto first = StartWorker("first", security("127.0.0.1"));
   auto second = StartWorker("second", security("127.0.0.1"));
   auto client = Train(Job("int4", 3, "pipeline: {stages: 2}\n"), security("client"));
