@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "compression/ecq_kernels.h"
 #include "compression/ecq_rows.h"
 #include "compression/ecq_snapshot.h"
 #include "compression/half_float.h"
@@ -19,6 +20,7 @@ constexpr double kErrorPerBit = 1.386;
 // A centroid is 24 bits; it serves for more than the frame it comes with.
 constexpr double kCentroidGain = 2.0 / 12 * 1.386;
 constexpr double kStatisticsDecay = 0.75;
+constexpr int64_t kAllRows = 256;
 
 }  // namespace
 
@@ -108,6 +110,7 @@ std::vector<EcqCentroid> EcqControl::CentroidUpdates(EcqTables* tables) {
   }
   count_.fill(0.0);
   gap_.fill(0.0);
+  measured_rows_ = 0;
   FitThresholds(*tables);
   return updates;
 }
@@ -130,10 +133,10 @@ void EcqControl::FitThresholds(const EcqTables& tables) {
 void EcqControl::Measure(const float* x, const float* prediction, const float* inverse_step,
                          const uint8_t* classes, const int32_t* q, const float* x_hat,
                          double* error) {
-  double sum = 0.0;
-  for (size_t c = 0; c < width_; ++c) {
-    const double miss = static_cast<double>(x[c] - x_hat[c]) * inverse_step[c];
-    sum += miss * miss;
+  const double sum = EcqSquaredMiss(x, x_hat, inverse_step, width_);
+  // A quarter of a long frame's rows tells the centroids as well.
+  const bool sampled = measured_rows_++ % 4 == 0 || measured_rows_ < kAllRows;
+  for (size_t c = 0; c < width_ && sampled; ++c) {
     const int level = std::abs(q[c]);
     if (level == 0 || classes[c] >= kEcqPlainClasses) continue;
     const size_t at = classes[c] * kEcqCentroids + static_cast<size_t>(std::min(level, 3) - 1);

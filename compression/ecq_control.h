@@ -85,6 +85,7 @@ class EcqControl {
   std::array<float, kEcqClasses> thresholds_{};
   double signal_ = 0.0, target_error_ = 0.0, target_bits_ = 0.0, most_step_ = 0.0;
   double last_miss_ = 0.0, last_log_step_ = 0.0, share_ = 1.0 / 12;
+  int64_t measured_rows_ = 0;
   int attempts_ = 0;
   float step_ = 0.0f;
   uint8_t start_ = 0;

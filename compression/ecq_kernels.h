@@ -25,9 +25,9 @@ void EcqAccumulate(const float* x, const float* y, size_t n, float* sum);
 // Classes of n places whose expected magnitudes are `expected`, moved by `shift` half octaves.
 void EcqClassify(const float* expected, int shift, size_t n, uint8_t* classes);
 
-// Sum over min(expected, 2048) in units of 2^-12, each rounded down.
+// Sum over min(expected, 2048) in units of 2^-12, each rounded down. n <= 64.
 int64_t EcqSumExpected(const float* expected, size_t n);
-// The same of codes: sum over min(|q|, 2048) in units of 2^-12.
+// The same of codes: sum over min(|q|, 2048) in units of 2^-12. n <= 64.
 int64_t EcqSumCodes(const int32_t* q, size_t n);
 
 // q = the code nearest to (x - prediction) * inverse_step, or 0 where its magnitude is below the
@@ -48,6 +48,9 @@ void EcqReconstructDithered(const int32_t* q, const float* step, const float* di
 
 // expected += (|q| - expected) * share, never below 2^-9
 void EcqLearnExpected(const int32_t* q, float share, size_t n, float* expected);
+
+// Sum of the squares of (x - x_hat) * inverse_step, about: only for choices that are sent.
+double EcqSquaredMiss(const float* x, const float* x_hat, const float* inverse_step, size_t n);
 
 // Bits that the distance of x from a prediction costs, roughly: the sum over log2(1 + |x -
 // prediction| * inverse_step). Only for choices that are sent.

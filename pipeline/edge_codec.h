@@ -88,6 +88,7 @@ class EdgeReceiver {
                                 const EdgeHints& hints = {});
 
   Decoder* decoder() { return decoder_.get(); }
+  const EdgeShape& shape() const { return shape_; }
 
  private:
   EdgeReceiver() = default;

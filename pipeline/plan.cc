@@ -132,6 +132,10 @@ EdgeShape EdgeShapeOf(const v1::Plan& plan, uint32_t edge, Direction direction,
   shape.max_sample_tokens = plan.max_sample_tokens();
   shape.total_steps = plan.total_steps();
   shape.state_dir = state_dir;
+  // With one worker between, the client numbered the rows that come back.
+  const std::vector<uint32_t> parties = PartyOfStage(plan);
+  shape.shared_row_ids = direction == Direction::kForward && edge == 1 && parties.size() == 3 &&
+                         parties.back() == kClientParty;
   return shape;
 }
 

@@ -104,6 +104,7 @@ absl::Status StageRunner::RunPass(const PassSpec& spec, BatchSource* source,
   while (!progress.finished()) ISTHMUS_RETURN_IF_ERROR(DoNext(&progress));
   while (losses_returned_ < LossesToCome()) ISTHMUS_RETURN_IF_ERROR(TakeLoss());
   batches_.clear();
+  hints_.clear();
   for (auto& [index, edge] : edges_) edge.kept.clear();
   return absl::OkStatus();
 }
@@ -190,14 +191,22 @@ absl::Status StageRunner::Backward(uint32_t stage, uint32_t micro_batch, Frame f
   return stage == 0 ? absl::OkStatus() : SendOn(stage - 1, mb, *std::move(grad_in));
 }
 
+void StageRunner::KeepRowIds(uint32_t micro_batch, absl::Span<const uint32_t> ids) {
+  hints_[micro_batch].row_ids.assign(ids.begin(), ids.end());
+}
+
 absl::StatusOr<Tensor> StageRunner::DecodeOn(uint32_t edge, Frame frame, MicroBatch* mb) {
   EdgeEnd& end = edges_.at(edge);
+  const bool shared = end.receiver->shape().shared_row_ids;
   for (int attempt = 0;; ++attempt) {
     absl::StatusOr<Tensor> tensor;
     {
       Stopwatch watch(&times_.decode_s);
-      tensor = end.receiver->Decode(frame, pass_.mode, mb);
+      tensor = end.receiver->Decode(frame, pass_.mode, mb,
+                                    shared ? hints_[frame.header.micro_batch] : EdgeHints());
     }
+    if (tensor.ok() && end.receiver->shape().direction == Direction::kForward && !shared)
+      KeepRowIds(mb->index, end.receiver->decoder()->RowIds());
     if (tensor.ok() || tensor.status().code() != absl::StatusCode::kDataLoss || attempt > 0)
       return tensor;
     const FrameHeader lost = frame.header;
@@ -212,12 +221,17 @@ absl::StatusOr<Tensor> StageRunner::DecodeOn(uint32_t edge, Frame frame, MicroBa
 
 absl::Status StageRunner::SendOn(uint32_t edge, const MicroBatch& mb, Tensor tensor) {
   EdgeEnd& end = edges_.at(edge);
+  const bool forward = end.sender->shape().direction == Direction::kForward;
   absl::StatusOr<Frame> frame;
   {
     Stopwatch watch(&times_.encode_s);
-    frame = end.sender->Encode(mb, tensor, pass_.mode, outlet_->tls(end.peer));
+    // The first edge's sender knows the tokens; what leaves it are numbers of its own.
+    EdgeHints tokens{{mb.ids.begin(), mb.ids.end()}, Tensor()};
+    frame = end.sender->Encode(mb, tensor, pass_.mode, outlet_->tls(end.peer),
+                               forward && edge > 0 ? hints_[mb.index] : tokens);
   }
   ISTHMUS_RETURN_IF_ERROR(frame.status());
+  if (forward && edge == 0) KeepRowIds(mb.index, end.sender->encoder()->RowIds());
   if (pass_.mode == EdgeMode::kTrain && end.sender->encoder()->StateBytes() > 0)
     end.kept[mb.index] = std::move(tensor);
   Stopwatch watch(&times_.wait_s);

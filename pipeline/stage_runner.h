@@ -136,6 +136,7 @@ class StageRunner {
   absl::Status Forward(uint32_t stage, uint32_t micro_batch, Frame frame);
   absl::Status Backward(uint32_t stage, uint32_t micro_batch, Frame frame);
   absl::StatusOr<Tensor> DecodeOn(uint32_t edge, Frame frame, MicroBatch* mb);
+  void KeepRowIds(uint32_t micro_batch, absl::Span<const uint32_t> ids);
   absl::Status SendOn(uint32_t edge, const MicroBatch& mb, Tensor tensor);
   absl::StatusOr<Frame> Take(FrameKind kind, uint32_t edge, uint32_t micro_batch);
   absl::StatusOr<std::optional<size_t>> TakeAny(const std::vector<Inbox::Slot>& slots, bool wait,
@@ -165,6 +166,9 @@ class StageRunner {
   PassSpec pass_;
   BatchSource* source_ = nullptr;
   std::map<uint32_t, MicroBatch> batches_;  // of this pass
+  // Of this pass, by micro-batch: the row ids as the edge below knows them (its numbers, never the
+  // tokens), for the edge above.
+  std::map<uint32_t, EdgeHints> hints_;
   std::vector<MicroBatchLoss>* losses_ = nullptr;
   uint32_t losses_returned_ = 0;
   PassTimes times_;

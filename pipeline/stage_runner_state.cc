@@ -143,12 +143,14 @@ absl::Status StageRunner::ExchangeSharedGradient(uint64_t step) {
 absl::StatusOr<Tensor> StageRunner::Extend(uint32_t index, absl::Span<const int32_t> ids) {
   pass_ = {};
   pass_.mode = EdgeMode::kGenerate;
+  hints_.clear();
   Tensor out;
   for (const auto& [stage, slot] : slot_of_stage_) {
     MicroBatch mb;
     mb.index = index;
     mb.samples = {0};
     mb.lengths = {static_cast<int32_t>(ids.size())};
+    if (stage == 0) mb.ids.assign(ids.begin(), ids.end());
     Tensor in;
     if (stage > 0) {
       ISTHMUS_ASSIGN_OR_RETURN(Frame frame, Take(FrameKind::kActivation, stage - 1, index));
