@@ -20,8 +20,8 @@ using Json = nlohmann::ordered_json;
 
 // The edge that state sizes are said for.
 constexpr int64_t kWidth = 4096, kSamples = 1000, kTokens = 512;
-// 8 MiB of fp32: more than a second-level cache holds.
-constexpr int64_t kBenchTokens = 2048, kBenchWidth = 1024;
+// 16 MiB of fp32: more than a second-level cache holds.
+constexpr int64_t kBenchTokens = 4096, kBenchWidth = 1024;
 
 int64_t StateBytes(const Codec& codec) {
   EdgeShape shape;
@@ -149,11 +149,11 @@ std::string BenchForPeople(const Json& report) {
 }
 
 absl::Status Bench(const Invocation& in) {
-  ISTHMUS_ASSIGN_OR_RETURN(const std::vector<Source> sources, Sources(in));
   std::vector<std::string> codecs = in.Texts("codec");
   if (codecs.empty())
     for (const CodecRow& row : CodecTable()) codecs.emplace_back(row.example);
   for (const std::string& codec : codecs) ISTHMUS_RETURN_IF_ERROR(Codec::Parse(codec).status());
+  ISTHMUS_ASSIGN_OR_RETURN(const std::vector<Source> sources, Sources(in));
   Json report = {{"memcpy_gb_per_s", MemcpyGbPerS(kBenchTokens * kBenchWidth)},
                  {"rows", Json::array()}};
   for (const Source& source : sources) {
@@ -183,7 +183,7 @@ CliCommand CodecCommand() {
           .least_arguments = 1,
           .most_arguments = 1,
           .summary = "the codecs of this build; their rate, distortion and speed",
-          .notes = "bench codes 2048 x 1024 made-up values of five kinds, or --input, on one core.",
+          .notes = "bench codes 4096 x 1024 made-up values of five kinds, or --input, on one core.",
           .flags = {{.name = "input",
                      .value = "FILE.npy",
                      .help = "bench on this '<f4' array; the last dimension is the width"},

@@ -16,7 +16,7 @@ struct CodecMeasure {
   int64_t elements = 0;
   double bits_per_element = 0;  // payload and side information; no frame header
   double snr_db = 0;            // +infinity where nothing is lost
-  double encode_gb_per_s = 0;   // of fp32, one core
+  double encode_gb_per_s = 0;   // of fp32, by the thread's processor time
   double decode_gb_per_s = 0;
   int64_t state_bytes = 0;  // of the encoder after the run
 };

@@ -17,38 +17,46 @@ namespace isthmus {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-#if HWY_TARGET == HWY_SCALAR
+// Scalable vectors (SVE) cannot be kept in arrays.
+#if HWY_TARGET == HWY_SCALAR || HWY_HAVE_SCALABLE
 
 void HadamardRow(float* x, size_t n, size_t block) { reference::HadamardRow(x, n, block); }
 
 #else
 
-// At most 8 lanes: distances 1, 2 and 4 are shuffles within a vector.
-using DF = hn::CappedTag<float, 8>;
+// At most 16 lanes: distances 1, 2, 4 and 8 are shuffles within a vector.
+using DF = hn::CappedTag<float, 16>;
 using VF = hn::Vec<DF>;
 
 HWY_INLINE VF SignOf(DF d, size_t distance) {
-  HWY_ALIGN float signs[8];
-  for (size_t i = 0; i < 8; ++i) signs[i] = (i & distance) != 0 ? -0.0f : 0.0f;
+  HWY_ALIGN float signs[16];
+  for (size_t i = 0; i < 16; ++i) signs[i] = (i & distance) != 0 ? -0.0f : 0.0f;
   return hn::Load(d, signs);
 }
 
+struct Signs {
+  VF of1, of2, of4, of8;
+};
+HWY_INLINE Signs MakeSigns(DF d) {
+  return {SignOf(d, 1), SignOf(d, 2), SignOf(d, 4), SignOf(d, 8)};
+}
+
 // Distances below the number of lanes. The upper of two is a - b = a + (-b), exactly.
-HWY_INLINE VF Within(DF d, VF v, VF sign1, VF sign2, VF sign4) {
-  v = hn::Add(hn::Shuffle2301(v), hn::Xor(v, sign1));
-  v = hn::Add(hn::Shuffle1032(v), hn::Xor(v, sign2));
-  if (hn::Lanes(d) == 8) v = hn::Add(hn::ConcatLowerUpper(d, v, v), hn::Xor(v, sign4));
+HWY_INLINE VF Within(DF d, VF v, const Signs& signs) {
+  v = hn::Add(hn::Shuffle2301(v), hn::Xor(v, signs.of1));
+  v = hn::Add(hn::Shuffle1032(v), hn::Xor(v, signs.of2));
+  if (hn::Lanes(d) >= 8) v = hn::Add(hn::SwapAdjacentBlocks(v), hn::Xor(v, signs.of4));
+  if (hn::Lanes(d) == 16) v = hn::Add(hn::ConcatLowerUpper(d, v, v), hn::Xor(v, signs.of8));
   return v;
 }
 
 // kVectors vectors in registers: all distances up to half of kVectors * lanes.
 template <size_t kVectors>
-HWY_INLINE void TransformInRegisters(DF d, float* x, VF sign1, VF sign2, VF sign4, VF factor) {
+HWY_INLINE void TransformInRegisters(DF d, float* x, const Signs& signs, VF factor) {
   const size_t lanes = hn::Lanes(d);
   VF v[kVectors];
   HWY_UNROLL(16)
-  for (size_t k = 0; k < kVectors; ++k)
-    v[k] = Within(d, hn::LoadU(d, x + k * lanes), sign1, sign2, sign4);
+  for (size_t k = 0; k < kVectors; ++k) v[k] = Within(d, hn::LoadU(d, x + k * lanes), signs);
   HWY_UNROLL(4)
   for (size_t distance = 1; distance < kVectors; distance *= 2) {
     HWY_UNROLL(16)
@@ -76,19 +84,18 @@ HWY_INLINE void Butterflies(DF d, float* x, size_t block, size_t distance) {
 
 void TransformBlock(DF d, float* x, size_t block) {
   const size_t lanes = hn::Lanes(d);
-  const VF sign1 = SignOf(d, 1), sign2 = SignOf(d, 2), sign4 = SignOf(d, 4);
+  const Signs signs = MakeSigns(d);
   const VF factor = hn::Set(d, reference::HadamardFactor(block));
-  if (block == 8 * lanes) return TransformInRegisters<8>(d, x, sign1, sign2, sign4, factor);
-  if (block == 16 * lanes) return TransformInRegisters<16>(d, x, sign1, sign2, sign4, factor);
+  if (block == 4 * lanes) return TransformInRegisters<4>(d, x, signs, factor);
+  if (block == 8 * lanes) return TransformInRegisters<8>(d, x, signs, factor);
+  if (block == 16 * lanes) return TransformInRegisters<16>(d, x, signs, factor);
   const VF one = hn::Set(d, 1.0f);
   size_t done = lanes;
   if (block > 16 * lanes) {
     done = 16 * lanes;
-    for (size_t i = 0; i < block; i += done)
-      TransformInRegisters<16>(d, x + i, sign1, sign2, sign4, one);
+    for (size_t i = 0; i < block; i += done) TransformInRegisters<16>(d, x + i, signs, one);
   } else {
-    for (size_t i = 0; i < block; i += lanes)
-      TransformInRegisters<1>(d, x + i, sign1, sign2, sign4, one);
+    for (size_t i = 0; i < block; i += lanes) TransformInRegisters<1>(d, x + i, signs, one);
   }
   for (size_t distance = done; distance < block; distance *= 2) Butterflies(d, x, block, distance);
   for (size_t i = 0; i < block; i += lanes)
@@ -98,7 +105,7 @@ void TransformBlock(DF d, float* x, size_t block) {
 void HadamardRow(float* x, size_t n, size_t block) {
   const DF d;
   const size_t lanes = hn::Lanes(d);
-  if (lanes != 4 && lanes != 8) return reference::HadamardRow(x, n, block);
+  if (lanes != 4 && lanes != 8 && lanes != 16) return reference::HadamardRow(x, n, block);
   while (n > 0) {
     while (block > n) block /= 2;
     const size_t whole = n / block * block;

@@ -100,28 +100,43 @@ class LowRankFormat final : public ValueFormat {
     for (size_t i = 0; i < k * d; ++i) basis[i] = random.NextUniform() - 0.5;
     Orthonormalise(basis, k, d);
     double* projected = Room(&projected_, k * t);
-    for (int round = 0; round <= kRounds; ++round) {
+    for (int round = 0; round < kRounds; ++round) {
       Multiply(x, t, d, k);
-      if (round == kRounds) break;
       Orthonormalise(projected, k, t);
-      std::fill(basis, basis + k * d, 0.0);
-      for (size_t r = 0; r < t; ++r)
-        for (size_t i = 0; i < k; ++i)
-          for (size_t c = 0; c < d; ++c) basis[i * d + c] += projected[i * t + r] * x[r * d + c];
+      MultiplyBack(x, t, d, k);
       Orthonormalise(basis, k, d);
     }
+    Multiply(x, t, d, k);
     Align(t, d, k);
   }
 
-  // projected_ = (X V)^T for V = basis_^T.
+  // projected_ = (X V)^T for V = basis_^T. Sums in fp32 over transposed copies, so that the inner
+  // loop runs along the directions.
   void Multiply(const float* x, size_t t, size_t d, size_t k) {
+    float* thin = Room(&thin_, d * k);
+    for (size_t i = 0; i < k; ++i)
+      for (size_t c = 0; c < d; ++c) thin[c * k + i] = static_cast<float>(basis_[i * d + c]);
+    float* sums = Room(&sums_, k);
     for (size_t r = 0; r < t; ++r) {
-      for (size_t i = 0; i < k; ++i) {
-        double dot = 0;
-        for (size_t c = 0; c < d; ++c) dot += basis_[i * d + c] * x[r * d + c];
-        projected_[i * t + r] = dot;
-      }
+      std::fill(sums, sums + k, 0.0f);
+      for (size_t c = 0; c < d; ++c) AddScaled(thin + c * k, k, x[r * d + c], sums);
+      for (size_t i = 0; i < k; ++i) projected_[i * t + r] = sums[i];
     }
+  }
+  // basis_ = projected_ X.
+  void MultiplyBack(const float* x, size_t t, size_t d, size_t k) {
+    float* thin = Room(&thin_, d * k);
+    std::fill(thin, thin + d * k, 0.0f);
+    float* row = Room(&sums_, k);
+    for (size_t r = 0; r < t; ++r) {
+      for (size_t i = 0; i < k; ++i) row[i] = static_cast<float>(projected_[i * t + r]);
+      for (size_t c = 0; c < d; ++c) AddScaled(row, k, x[r * d + c], thin + c * k);
+    }
+    for (size_t i = 0; i < k; ++i)
+      for (size_t c = 0; c < d; ++c) basis_[i * d + c] = thin[c * k + i];
+  }
+  static void AddScaled(const float* __restrict v, size_t n, float factor, float* __restrict sum) {
+    for (size_t i = 0; i < n; ++i) sum[i] += factor * v[i];
   }
 
   // Turns the basis so that the columns of P are orthogonal: then every one has a range of its own.
@@ -165,7 +180,7 @@ class LowRankFormat final : public ValueFormat {
   uint64_t seed_;
   MatrixCoder coder_;
   std::vector<double> basis_, projected_;
-  std::vector<float> p_, v_;
+  std::vector<float> p_, v_, thin_, sums_;
 };
 
 class LowRankSpec final : public PartSpec {

@@ -1,5 +1,5 @@
 // Code bytes to bit streams and back. 8 and 4 bits are vector code; the other widths take 8 codes
-// at a time through one 64-bit word, which the compiler unrolls per width.
+// at a time through one 64-bit word.
 #include <algorithm>
 #include <cstring>
 
@@ -65,23 +65,55 @@ namespace {
 HWY_EXPORT(PackNibbles);
 HWY_EXPORT(UnpackNibbles);
 
+// 8 codes in the bytes of a word: neighbours are joined to fields of 2, 4 and 8 codes.
+template <int kBits>
+uint64_t JoinEight(const uint8_t* codes) {
+  constexpr uint64_t kBytes = 0x00FF00FF00FF00FFu, kPairs = 0x0000FFFF0000FFFFu;
+  uint64_t word;
+  std::memcpy(&word, codes, 8);
+  word = (word & kBytes) | (word & ~kBytes) >> (8 - kBits);
+  word = (word & kPairs) | (word & ~kPairs) >> (16 - 2 * kBits);
+  return (word & 0xFFFFFFFFu) | (word >> 32) << (4 * kBits);
+}
+
+template <int kBits>
+void SplitEight(uint64_t word, uint8_t* codes) {
+  constexpr uint64_t kFour = (uint64_t{1} << (4 * kBits)) - 1;
+  constexpr uint64_t kTwo = ((uint64_t{1} << (2 * kBits)) - 1) * 0x0000000100000001u;
+  constexpr uint64_t kOne = ((uint64_t{1} << kBits) - 1) * 0x0001000100010001u;
+  word = (word & kFour) | ((word >> (4 * kBits)) & kFour) << 32;
+  word = (word & kTwo) | ((word >> (2 * kBits)) & kTwo) << 16;
+  word = (word & kOne) | ((word >> kBits) & kOne) << 8;
+  std::memcpy(codes, &word, 8);
+}
+
+// Whole words are moved as long as 8 bytes of the stream are left: the bytes behind the 8 codes are
+// written by the next ones.
 template <int kBits>
 void PackEights(const uint8_t* codes, size_t n, uint8_t* out) {
-  for (size_t i = 0; i < n; i += 8, out += kBits) {
-    uint64_t word = 0;
-    for (int k = 0; k < 8; ++k)
-      word |= static_cast<uint64_t>(codes[i + static_cast<size_t>(k)]) << (k * kBits);
+  size_t left = PackedBytes(n, kBits);
+  for (; left >= 8; left -= kBits, codes += 8, out += kBits) {
+    const uint64_t word = JoinEight<kBits>(codes);
+    std::memcpy(out, &word, 8);
+  }
+  for (; left > 0; left -= kBits, codes += 8, out += kBits) {
+    const uint64_t word = JoinEight<kBits>(codes);
     std::memcpy(out, &word, kBits);
   }
 }
 
 template <int kBits>
 void UnpackEights(const uint8_t* in, size_t n, uint8_t* codes) {
-  for (size_t i = 0; i < n; i += 8, in += kBits) {
-    uint64_t word = 0;
+  size_t left = PackedBytes(n, kBits);
+  uint64_t word = 0;
+  for (; left >= 8; left -= kBits, codes += 8, in += kBits) {
+    std::memcpy(&word, in, 8);
+    SplitEight<kBits>(word, codes);
+  }
+  for (; left > 0; left -= kBits, codes += 8, in += kBits) {
+    word = 0;
     std::memcpy(&word, in, kBits);
-    for (int k = 0; k < 8; ++k)
-      codes[i + static_cast<size_t>(k)] = (word >> (k * kBits)) & ((1u << kBits) - 1);
+    SplitEight<kBits>(word, codes);
   }
 }
 
