@@ -190,25 +190,33 @@ class EcqReceiver {
     uint8_t tables[32], symbols[32];
     for (size_t i = 0; i < n; ++i) tables[i] = static_cast<uint8_t>(EcqTableOf(classes[i]));
     rans_.Read(state.tables.rans(), tables, column, n, symbols);
+    bool good = true;
     for (size_t i = 0; i < n; ++i) {
-      ++histogram_[tables[i] * kRansSymbols + symbols[i]];
-      const int largest = EcqLargestPlain(tables[i]), low = EcqLowBits(classes[i]);
-      int32_t high = static_cast<int32_t>(symbols[i]) - largest;
-      if (high > largest) {
-        const bool negative = bits->Get(1) != 0;
-        const uint32_t beyond = bits->GetGolomb(kEcqGolombOrder);
-        if (beyond > static_cast<uint32_t>(kEcqLargestCode)) return false;
-        high = largest + 1 + static_cast<int32_t>(beyond);
-        if (negative) high = -high;
-      }
-      int64_t code = high;
-      if (low > 0) {
-        code = int64_t{high} * (int64_t{1} << low) + bits->Get(low) - (int64_t{1} << (low - 1));
-      }
-      if (code > kEcqLargestCode || code < -kEcqLargestCode) return false;
-      q_[column + i] = static_cast<int32_t>(code);
+      const uint8_t table = tables[i], symbol = symbols[i];
+      ++histogram_[table * kRansSymbols + symbol];
+      const int largest = EcqLargestPlain(table);
+      q_[column + i] = static_cast<int>(symbol) - largest;
+      if (table >= kEcqPlainClasses || symbol > 2 * largest)
+        good = good && ReadFarCode(classes[i], symbol, bits, &q_[column + i]);
     }
-    return true;
+    return good;
+  }
+
+  // What the encoder put beside the coder: escapes and low bits.
+  bool ReadFarCode(int cls, int symbol, RawBitReader* bits, int32_t* q) {
+    const int largest = EcqLargestPlain(static_cast<size_t>(EcqTableOf(cls)));
+    const int low = EcqLowBits(cls);
+    int64_t code = symbol - largest;
+    if (symbol > 2 * largest) {
+      const bool negative = bits->Get(1) != 0;
+      const uint32_t beyond = bits->GetGolomb(kEcqGolombOrder);
+      if (beyond > static_cast<uint32_t>(kEcqLargestCode)) return false;
+      code = largest + 1 + static_cast<int64_t>(beyond);
+      if (negative) code = -code;
+    }
+    if (low > 0) code = code * (int64_t{1} << low) + bits->Get(low) - (int64_t{1} << (low - 1));
+    *q = static_cast<int32_t>(code);
+    return code <= kEcqLargestCode && code >= -kEcqLargestCode;
   }
 
   const EcqOptions options_;

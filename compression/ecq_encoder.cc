@@ -291,19 +291,31 @@ class EcqEncoder final : public Encoder {
 
   void PutSymbols(const uint8_t* classes, const int32_t* q, size_t n, uint16_t* ops) {
     for (size_t i = 0; i < n; ++i) {
-      const size_t table = static_cast<size_t>(EcqTableOf(classes[i]));
-      const int low = EcqLowBits(classes[i]), largest = EcqLargestPlain(table);
-      const int32_t half = low > 0 ? 1 << (low - 1) : 0;
-      const int32_t high = (q[i] + half) >> low;
-      if (std::abs(high) <= largest) {
-        ops[i] = static_cast<uint16_t>(table * kRansSymbols + static_cast<size_t>(high + largest));
+      const int cls = classes[i];
+      const int largest = EcqLargestPlain(static_cast<size_t>(EcqTableOf(cls)));
+      if (cls < kEcqPlainClasses && q[i] <= largest && q[i] >= -largest) {
+        ops[i] = static_cast<uint16_t>(cls * static_cast<int>(kRansSymbols) + q[i] + largest);
       } else {
-        ops[i] = static_cast<uint16_t>(table * kRansSymbols + static_cast<size_t>(2 * largest + 1));
-        raw_.Put(high < 0 ? 1 : 0, 1);
-        raw_.PutGolomb(static_cast<uint32_t>(std::abs(high) - largest - 1), kEcqGolombOrder);
+        ops[i] = PutFarSymbol(cls, q[i]);
       }
-      if (low > 0) raw_.Put(static_cast<uint32_t>(q[i] + half - high * (1 << low)), low);
     }
+  }
+
+  // Codes beyond their table, and those of classes with low bits.
+  uint16_t PutFarSymbol(int cls, int32_t q) {
+    const size_t table = static_cast<size_t>(EcqTableOf(cls));
+    const int low = EcqLowBits(cls), largest = EcqLargestPlain(table);
+    const int32_t half = low > 0 ? 1 << (low - 1) : 0;
+    const int32_t high = (q + half) >> low;
+    size_t symbol = static_cast<size_t>(2 * largest + 1);
+    if (std::abs(high) <= largest) {
+      symbol = static_cast<size_t>(high + largest);
+    } else {
+      raw_.Put(high < 0 ? 1 : 0, 1);
+      raw_.PutGolomb(static_cast<uint32_t>(std::abs(high) - largest - 1), kEcqGolombOrder);
+    }
+    if (low > 0) raw_.Put(static_cast<uint32_t>(q + half - high * (1 << low)), low);
+    return static_cast<uint16_t>(table * kRansSymbols + symbol);
   }
 
   // Modes are sent where there is a choice.

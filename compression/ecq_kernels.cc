@@ -71,6 +71,28 @@ void AddProduct(const float* base, const float* a, const float* x, size_t n, flo
   }
 }
 
+void LearnShift(const float* x, const float* base, float scale, size_t n, float* before,
+                float* sum_dd, float* sum_de) {
+  const DF d;
+  const auto s = hn::Set(d, scale);
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
+    const auto y = hn::Sub(hn::LoadU(d, x + i), hn::LoadU(d, base + i));
+    const auto scaled_d = hn::Mul(hn::LoadU(d, before + i), s), scaled_y = hn::Mul(y, s);
+    hn::StoreU(hn::Add(hn::LoadU(d, sum_dd + i), hn::Mul(scaled_d, scaled_d)), d, sum_dd + i);
+    hn::StoreU(hn::Add(hn::LoadU(d, sum_de + i), hn::Mul(scaled_d, scaled_y)), d, sum_de + i);
+    hn::StoreU(y, d, before + i);
+  }
+  for (; i < n; ++i) {
+    const float y = x[i] - base[i];
+    const float scaled_d = before[i] * scale, scaled_y = y * scale;
+    const float square = scaled_d * scaled_d, product = scaled_d * scaled_y;
+    sum_dd[i] = sum_dd[i] + square;
+    sum_de[i] = sum_de[i] + product;
+    before[i] = y;
+  }
+}
+
 void Classify(const float* expected, int shift, size_t n, uint8_t* classes) {
   const DF d;
   const DU du;
@@ -291,6 +313,7 @@ namespace {
 HWY_EXPORT(MoveToward);
 HWY_EXPORT(Blend);
 HWY_EXPORT(AddProduct);
+HWY_EXPORT(LearnShift);
 HWY_EXPORT(Classify);
 HWY_EXPORT(SumExpected);
 HWY_EXPORT(SumCodes);
@@ -314,6 +337,10 @@ void EcqAddProduct(const float* base, const float* a, const float* x, size_t n, 
 }
 void EcqAccumulate(const float* x, const float* y, size_t n, float* sum) {
   HWY_DYNAMIC_DISPATCH(AddProduct)(sum, x, y, n, sum);
+}
+void EcqLearnShift(const float* x, const float* base, float scale, size_t n, float* before,
+                   float* sum_dd, float* sum_de) {
+  HWY_DYNAMIC_DISPATCH(LearnShift)(x, base, scale, n, before, sum_dd, sum_de);
 }
 void EcqClassify(const float* expected, int shift, size_t n, uint8_t* classes) {
   HWY_DYNAMIC_DISPATCH(Classify)(expected, shift, n, classes);

@@ -22,6 +22,11 @@ void EcqAddProduct(const float* base, const float* a, const float* x, size_t n, 
 // sum += x * y
 void EcqAccumulate(const float* x, const float* y, size_t n, float* sum);
 
+// y = x - base; with d = before * scale and e = y * scale: sum_dd += d * d, sum_de += d * e; before
+// = y.
+void EcqLearnShift(const float* x, const float* base, float scale, size_t n, float* before,
+                   float* sum_dd, float* sum_de);
+
 // Classes of n places whose expected magnitudes are `expected`, moved by `shift` half octaves.
 void EcqClassify(const float* expected, int shift, size_t n, uint8_t* classes);
 

@@ -209,16 +209,18 @@ void EcqRows::FinishRow(EcqMode mode, const Source& source, const int32_t* q, co
 void EcqRows::LearnFactors(const float* x) {
   EcqCore& core = state_->core;
   const float* base = bases_[mode_].data();
-  for (size_t c = 0; c < width_; ++c) {
-    const float y = x[c] - base[c];
-    scaled_d_[c] = before_[c] * inverse_step_;
-    scaled_y_[c] = y * inverse_step_;
-    before_[c] = y;
+  if (row_width_ == width_) {
+    EcqLearnShift(x, base, inverse_step_, width_, before_.data(), core.sum_dd.data(),
+                  core.sum_dy.data());
+    return;
   }
-  EcqAccumulate(scaled_d_.data(), scaled_d_.data(), width_, core.sum_dd.data());
-  EcqAccumulate(scaled_d_.data(), scaled_y_.data(), width_, core.sum_dy.data());
-  if (row_width_ == width_) return;
-  for (size_t c = 0; c < width_; ++c) scaled_f_[c] = features_[mode_][c] * inverse_step_;
+  for (size_t c = 0; c < width_; ++c) {
+    scaled_d_[c] = before_[c] * inverse_step_;
+    scaled_f_[c] = features_[mode_][c] * inverse_step_;
+  }
+  EcqLearnShift(x, base, inverse_step_, width_, before_.data(), core.sum_dd.data(),
+                core.sum_dy.data());
+  for (size_t c = 0; c < width_; ++c) scaled_y_[c] = before_[c] * inverse_step_;
   EcqAccumulate(scaled_f_.data(), scaled_f_.data(), width_, core.sum_ff.data());
   EcqAccumulate(scaled_f_.data(), scaled_d_.data(), width_, core.sum_fd.data());
   EcqAccumulate(scaled_f_.data(), scaled_y_.data(), width_, core.sum_fy.data());

@@ -102,13 +102,6 @@ uint64_t Total(const uint32_t* counts) {
 
 }  // namespace
 
-int EcqLargestPlain(size_t table) {
-  // Seven times the mean magnitude: about one Laplacian in a thousand lies beyond.
-  static constexpr std::array<int8_t, kEcqTables> kLargest = {
-      2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 4, 4, 5, 6, 8, 11, 16, 16, 22, 29, 31, 31, 31, 31, 31};
-  return kLargest[table];
-}
-
 EcqTables::EcqTables() : state_(PriorState()), rans_(kEcqTables) {
   for (size_t t = 0; t < kEcqTables; ++t) rans_.Set(t, &state_.frequencies[t * kRansSymbols]);
 }

@@ -39,8 +39,11 @@ inline int EcqLowBits(int cls) {
   return cls < kEcqPlainClasses ? 0 : (cls - kEcqPlainClasses) / 2 + 1;
 }
 
-// Codes -k .. k of a table are symbols 0 .. 2k, symbol 2k + 1 is the escape.
-int EcqLargestPlain(size_t table);
+// Codes -k .. k of a table are symbols 0 .. 2k, symbol 2k + 1 is the escape. About seven times the
+// mean magnitude: one Laplacian in a thousand lies beyond.
+inline constexpr std::array<int8_t, kEcqTables> kEcqLargestPlain = {
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 4, 4, 5, 6, 8, 11, 16, 16, 22, 29, 31, 31, 31, 31, 31};
+inline int EcqLargestPlain(size_t table) { return kEcqLargestPlain[table]; }
 
 class EcqTables {
  public:
