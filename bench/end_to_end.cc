@@ -51,7 +51,7 @@ std::string Job(const std::string& codec, int rate_mbps, int steps) {
       "model: model\ninit: random\ndata: {train: train.jsonl, sequence_length: ", kTokens,
       "}\nsplit: {head_layers: 1, tail_layers: 1}\ntrain:\n  steps: ", kStepsAnEpoch + steps,
       "\n  micro_batch_size: 1\n  micro_batches: ", kMicroBatches,
-      "\n  seed: 1\npipeline: {schedule: 1f1b, stages: 2}", "\ncodec: \"", codec,
+      "\n  seed: 1\npipeline: {schedule: gpipe, stages: 2}", "\ncodec: \"", codec,
       "\"\nlink: {rate_mbps: ", rate_mbps, ", delay_ms: 0}\noutput: run\n");
 }
 

@@ -34,18 +34,20 @@ absl::StatusOr<DemoRun> RunOnce(const Job& job, const std::string& title,
                                 const TrainContext& context) {
   if (context.progress != nullptr) {
     context.progress->Finish();
-    context.progress->Note(absl::StrCat("demo: ", title, ": codec ", job.codec.forward, " / ",
-                                        job.codec.backward, " on ", job.link.rate_mbps,
-                                        " Mbit/s links"));
+    const std::string codec =
+        job.codec.given() ? absl::StrCat(job.codec.forward, " / ", job.codec.backward) : "auto";
+    context.progress->Note(absl::StrCat("demo: ", title, ": codec ", codec, " on ",
+                                        job.link.rate_mbps, " Mbit/s links"));
   }
   DemoRun run;
-  run.codec_forward = job.codec.forward;
-  run.codec_backward = job.codec.backward;
   run.link_mbps = job.link.rate_mbps;
   ISTHMUS_ASSIGN_OR_RETURN(run.report, RunTraining(job, context));
   if (run.report.outcome == Report::Outcome::kInterrupted) {
     return absl::CancelledError("demo: stopped");
   }
+  // As chosen, where the job leaves it to the client.
+  for (const WireRow& row : run.report.wire)
+    (row.direction == Direction::kForward ? run.codec_forward : run.codec_backward) = row.codec;
   return run;
 }
 

@@ -127,10 +127,10 @@ class JobReader {
       const Json* backward = FindMember(*value, "backward");
       TakeCodec("codec.forward", FindMember(*value, "forward"), &out.forward);
       if (backward != nullptr) TakeCodec("codec.backward", backward, &out.backward);
-    } else {
+    } else if (*value != "auto") {  // auto: the client chooses, as where no codec is named
       TakeCodec(key, value, &out.forward);
     }
-    if (status_.ok()) CheckCodecs(&out);
+    if (status_.ok() && out.given()) CheckCodecs(&out);
   }
 
  private:

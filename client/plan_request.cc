@@ -53,20 +53,26 @@ absl::StatusOr<Codec::StateSize> StoreOfOneEdge(const std::string& forward,
 absl::StatusOr<ChosenCodec> ChooseCodec(const Job& job, const ModelConfig& config,
                                         const DataFacts& data) {
   if (job.codec.given()) return ChosenCodec{job.codec.forward, job.codec.backward, ""};
-  if (!data.samples_repeat)
-    return ChosenCodec{"int8", "int8",
-                       "codec: int8 both ways, because every sample is visited once"};
-  ISTHMUS_ASSIGN_OR_RETURN(const Codec::StateSize store,
-                           StoreOfOneEdge("aqsgd(bits=4)", "int8", config, data));
-  const int64_t two_edges = 2 * store.ram_bytes;
-  if (two_edges > AvailableMemoryBytes() / 2)
-    return ChosenCodec{
-        "int8", "int8",
-        absl::StrFormat("codec: int8 both ways, because a store of %.1f GB does not fit",
-                        1e-9 * static_cast<double>(two_edges))};
-  return ChosenCodec{
-      "aqsgd(bits=4)", "int8",
-      "codec: aqsgd(bits=4) forward, int8 backward, because samples repeat and the store fits"};
+  constexpr const char* kBackward = "ecq(db=10)";
+  std::string forward = "ecq(db=20)";
+  std::string why = "samples repeat and the store fits";
+  if (data.samples_repeat) {
+    ISTHMUS_ASSIGN_OR_RETURN(const Codec::StateSize store,
+                             StoreOfOneEdge(forward, kBackward, config, data));
+    const int64_t two_edges = 2 * store.ram_bytes;
+    if (two_edges > AvailableMemoryBytes() / 2) {
+      forward = "ecq(db=20,predict=slot)";
+      why =
+          absl::StrFormat("a store of %.1f GB does not fit", 1e-9 * static_cast<double>(two_edges));
+    }
+  } else {
+    forward = "ecq(db=20,predict=slot)";
+    why = "every sample is visited once";
+  }
+  return ChosenCodec{forward, kBackward,
+                     absl::StrCat("codec: auto starts with ", forward, " forward, ", kBackward,
+                                  " backward, because ", why),
+                     true};
 }
 
 absl::Status CheckStores(const ChosenCodec& codec, const ModelConfig& config, const DataFacts& data,

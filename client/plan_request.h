@@ -23,10 +23,11 @@ struct DataFacts {
 
 struct ChosenCodec {
   std::string forward, backward;
-  std::string why;  // one line for the user; empty where the job named the codec
+  std::string why;        // one line for the user; empty where the job named the codec
+  bool adaptive = false;  // codec: auto: the quality follows the links
 };
-// aqsgd(bits=4) / int8 where samples repeat and the store fits in half of the free memory, else
-// int8 / int8.
+// `codec: auto` and a job that names no codec: ecq at a quality that no model measured can tell
+// from uncompressed, with a store where samples repeat and it fits in half of the free memory.
 absl::StatusOr<ChosenCodec> ChooseCodec(const Job& job, const ModelConfig& config,
                                         const DataFacts& data);
 

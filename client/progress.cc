@@ -48,7 +48,8 @@ void Progress::Show(const Step& step) {
   Draw(absl::StrFormat(
            "step %d/%d  loss %.4f  %.0f tokens/s  %.2f/%.2f bits/element  link %.2f MB/s",
            step.step, step.total_steps, step.loss, step.tokens_per_s, step.bits_per_element_forward,
-           step.bits_per_element_backward, step.link_mb_per_s),
+           step.bits_per_element_backward, step.link_mb_per_s) +
+           (step.quality_db ? absl::StrFormat("  quality %+.0f dB", *step.quality_db) : ""),
        step.step, step.total_steps);
 }
 

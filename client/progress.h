@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -31,7 +32,8 @@ class Progress {
     double tokens_per_s = 0.0;
     double bits_per_element_forward = 0.0;
     double bits_per_element_backward = 0.0;
-    double link_mb_per_s = 0.0;  // 10^6 bytes, all edges and both directions
+    double link_mb_per_s = 0.0;        // 10^6 bytes, all edges and both directions
+    std::optional<double> quality_db;  // codec: auto: against the codec's own target
   };
   void Show(const Step& step);
   // Long work without a loss: "eval 12/40".

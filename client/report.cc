@@ -178,6 +178,14 @@ absl::string_view Name(Report::Outcome outcome) {
 absl::string_view IsthmusVersion() { return kVersion; }
 
 std::string Report::ToJson() const {
+  Json changes;
+  if (quality.has_value()) {
+    changes = Json::array();
+    for (const QualityChange& change : *quality)
+      changes.push_back({{"step", change.step},
+                         {"offset_db", change.offset_db},
+                         {"step_over_computing", change.ratio}});
+  }
   Json job = Json::parse(job_json, nullptr, false);
   Json rows = Json::array();
   for (const Process& process : processes) {
@@ -205,6 +213,7 @@ std::string Report::ToJson() const {
         {"encode_s", time.encode_s},
         {"decode_s", time.decode_s},
         {"wait_s", time.wait_s}}},
+      {"codec_auto", std::move(changes)},
       {"tokens", tokens},
       {"tokens_per_s", tokens_per_s},
       {"processes", std::move(rows)},

@@ -47,6 +47,13 @@ struct Report {
     double total_s = 0.0;  // of the process
     double compute_s = 0.0, encode_s = 0.0, decode_s = 0.0, wait_s = 0.0;
   };
+  // codec: auto. Decibels against the codec's own target from the step after `step` on, and the
+  // step time over computing alone that led there.
+  struct QualityChange {
+    int64_t step = 0;
+    double offset_db = 0.0;
+    double ratio = 0.0;
+  };
   struct Process {
     std::string role;  // "client", "worker w0"
     int64_t peak_rss_bytes = 0;
@@ -62,6 +69,7 @@ struct Report {
   std::vector<WireRow> wire;       // training traffic only
   std::vector<WireRow> wire_eval;  // the same rows for evaluation
   Time time;
+  std::optional<std::vector<QualityChange>> quality;  // absent when the job names its codec
   int64_t tokens = 0;
   double tokens_per_s = 0.0;
   std::vector<Process> processes;

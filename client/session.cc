@@ -168,6 +168,8 @@ absl::StatusOr<StepResult> ClientSession::TrainStep(uint64_t step, uint32_t micr
   begin.mutable_step_begin()->set_loss_scale(loss_scale);
   begin.mutable_step_begin()->set_lr(lr);
   begin.mutable_step_begin()->set_norms(clip_norm > 0);
+  begin.mutable_step_begin()->set_quality_offset_db(quality_offset_db_);
+  runner_->SetQualityOffset(quality_offset_db_);
   ISTHMUS_RETURN_IF_ERROR(SendAll(begin));
 
   std::vector<MicroBatchLoss> losses;
@@ -203,7 +205,7 @@ absl::StatusOr<StepResult> ClientSession::TrainStep(uint64_t step, uint32_t micr
   ISTHMUS_RETURN_IF_ERROR(runner_->CommitCodecs(step));
   ISTHMUS_RETURN_IF_ERROR(AwaitControl([this] { return step_done_.size() == workers_.size(); }));
   for (auto& [party, done] : std::exchange(step_done_, {})) {
-    result.worker_compute_s[party] = done.compute_s();
+    result.worker_busy_s[party] = done.compute_s() + done.encode_s() + done.decode_s();
     if (clip_norm <= 0) squares_[party] = SquaresFromProto(done.squares());
   }
   if (clip_norm <= 0) {

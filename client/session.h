@@ -41,8 +41,8 @@ struct StepResult {
   int64_t predicted = 0;
   double grad_norm = 0.0;  // before clipping, over all parties
   bool clipped = false;
-  PassTimes times;                              // of the client's stage thread
-  std::map<uint32_t, double> worker_compute_s;  // by party
+  PassTimes times;                           // of the client's stage thread
+  std::map<uint32_t, double> worker_busy_s;  // by party: computing, encoding and decoding
 };
 
 class ClientSession {
@@ -56,6 +56,8 @@ class ClientSession {
                                                              const ClientSessionOptions& options);
   ~ClientSession();
 
+  // Of every edge's codec against its spec, from the next step on.
+  void set_quality_offset_db(double db) { quality_offset_db_ = db; }
   absl::StatusOr<StepResult> TrainStep(uint64_t step, uint32_t micro_batches, double loss_scale,
                                        double lr, BatchSource* source);
   absl::StatusOr<std::vector<MicroBatchLoss>> Evaluate(uint64_t step, uint32_t micro_batches,
@@ -117,6 +119,7 @@ class ClientSession {
   PeerLinks links_;
   RunMetrics metrics_;
   std::unique_ptr<StageGroup> group_;
+  double quality_offset_db_ = 0.0;
   std::unique_ptr<StageRunner> runner_;
 
   // Answers of workers, filled by OnControl, emptied by whoever asked.

@@ -12,6 +12,7 @@
 #include "client/learning_rate.h"
 #include "client/progress.h"
 #include "compression/codec.h"
+#include "metrics/metrics.h"
 #include "model/safetensors.h"
 #include "nlohmann/json.hpp"
 #include "pipeline/plan.h"
@@ -176,7 +177,22 @@ absl::Status TrainingRun::Step(int64_t step) {
                            session_->TrainStep(static_cast<uint64_t>(step), batches.micro_batches(),
                                                loss_scale, lr, &batches));
   const double seconds = static_cast<double>(NowUs() - start_us) * 1e-6;
-  return Record(step, lr, result, batches, seconds);
+  ISTHMUS_RETURN_IF_ERROR(Record(step, lr, result, batches, seconds));
+  return AdaptQuality(result, batches.micro_batches(), seconds);
+}
+
+// codec: auto: the next step's quality by what this one waited for.
+absl::Status TrainingRun::AdaptQuality(const StepResult& result, uint32_t micro_batches,
+                                       double seconds) {
+  if (!quality_.has_value()) return absl::OkStatus();
+  std::map<uint32_t, double> busy_s = result.worker_busy_s;
+  busy_s[kClientParty] = result.times.compute_s + result.times.encode_s + result.times.decode_s;
+  ISTHMUS_ASSIGN_OR_RETURN(const double computing_s,
+                           ComputingTime(session_->plan(), micro_batches, busy_s));
+  if (quality_->Observe(seconds, computing_s))
+    session_->set_quality_offset_db(quality_->offset_db());
+  Metrics::Global().Get(kCodecQualityDb, {session_->plan().job_id()}).Set(quality_->offset_db());
+  return absl::OkStatus();
 }
 
 absl::Status TrainingRun::Record(int64_t step, double lr, const StepResult& result,
@@ -224,7 +240,8 @@ absl::Status TrainingRun::Record(int64_t step, double lr, const StepResult& resu
     context_.progress->Show(
         {step, facts_.total_steps, record.loss, record.tokens_per_s,
          record.bits_per_element_forward, record.bits_per_element_backward,
-         static_cast<double>(record.wire_bytes) * 1e-6 / std::max(seconds, 1e-9)});
+         static_cast<double>(record.wire_bytes) * 1e-6 / std::max(seconds, 1e-9),
+         quality_ ? std::optional(quality_->offset_db()) : std::nullopt});
   return absl::OkStatus();
 }
 
@@ -292,6 +309,7 @@ std::string TrainingRun::ExtraJson() const {
                    report_.time.decode_s, report_.time.wait_s};
   if (has_best_) extra["best_eval"] = best_eval_;
   extra["evals_without_better"] = evals_without_better_;
+  if (quality_.has_value()) extra["quality_offset_db"] = quality_->offset_db();
   extra["totals"] = nlohmann::ordered_json::array();
   for (const auto& row : Sum(earlier_totals_, session_->totals())) {
     const EdgeUse& u = row.use;
@@ -318,6 +336,10 @@ absl::Status TrainingRun::ReadExtra(const std::string& json) {
     best_eval_ = number("best_eval", 0.0);
   }
   evals_without_better_ = static_cast<int64_t>(number("evals_without_better", 0.0));
+  if (quality_.has_value()) {
+    quality_.emplace(number("quality_offset_db", 0.0));
+    session_->set_quality_offset_db(quality_->offset_db());
+  }
   double* const times[] = {&report_.time.wall_s, &report_.time.compute_s, &report_.time.encode_s,
                            &report_.time.decode_s, &report_.time.wait_s};
   if (const auto it = extra.find("time"); it != extra.end() && it->is_array() && it->size() == 5)
@@ -379,6 +401,11 @@ void TrainingRun::FillReport() {
   const Totals totals = Sum(earlier_totals_, session_->totals());
   report_.wire = RowsOf(session_->plan(), totals, false);
   report_.wire_eval = RowsOf(session_->plan(), totals, true);
+  if (quality_.has_value()) {
+    report_.quality.emplace();
+    for (const AdaptiveQuality::Change& change : quality_->changes())
+      report_.quality->push_back({change.step, change.offset_db, change.ratio});
+  }
   report_.processes = {{"client", PeakResidentBytes()}};
   for (const auto& [party, bytes] : session_->peak_rss_by_party())
     report_.processes.push_back(

@@ -4,6 +4,7 @@
 #define ISTHMUS_CLIENT_TRAINING_RUN_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
+#include "client/adaptive_quality.h"
 #include "client/batches.h"
 #include "client/cluster.h"
 #include "client/job.h"
@@ -74,6 +76,7 @@ class TrainingRun {
   absl::Status Step(int64_t step);
   absl::Status Record(int64_t step, double lr, const StepResult& result,
                       const WindowBatches& batches, double seconds);
+  absl::Status AdaptQuality(const StepResult& result, uint32_t micro_batches, double seconds);
   absl::StatusOr<bool> EvaluateNow(int64_t step);  // false: patience is over
   absl::StatusOr<double> Evaluate(int64_t step, bool uncompressed);
   absl::Status WriteCheckpoint(int64_t step, bool best);
@@ -109,6 +112,7 @@ class TrainingRun {
   std::unique_ptr<ClientSession> session_;
 
   Report report_;
+  std::optional<AdaptiveQuality> quality_;  // codec: auto
   int64_t first_step_ = 1;
   int64_t last_step_done_ = 0;
   double best_eval_ = 0.0;

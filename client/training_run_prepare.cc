@@ -70,6 +70,7 @@ absl::Status TrainingRun::Prepare() {
   std::string stores;
   ISTHMUS_RETURN_IF_ERROR(
       CheckStores(codec_, config_, facts_, job_.split.labels == LabelsAt::kClient, &stores));
+  if (codec_.adaptive) quality_.emplace();
   if (!codec_.why.empty()) Note(codec_.why);
   if (!stores.empty()) Note(stores);
   // What was left open is settled now, so that a resumed run finds it.

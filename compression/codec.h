@@ -91,6 +91,10 @@ class Encoder {
   // none.
   virtual absl::Span<const uint32_t> RowIds() const { return {}; }
 
+  // Moves the quality target by `db` against the spec's, from the next frame on. Codecs without
+  // a target in decibels ignore it.
+  virtual void SetQualityOffset(double /*db*/) {}
+
   // Step boundary. Commit makes the state since the last boundary permanent and lets policies move
   // (gates, width tables); Rollback restores the state of the last boundary bit for bit, after
   // which the step may be encoded again with the same bytes.

@@ -72,7 +72,7 @@ bool EcqControl::BeginFrame(const float* x, size_t rows, size_t kept, const Fram
   const double finer_db = context.training ? 0.0 : options_.eval_db;
   const double root = std::sqrt(signal_);
   if (options_.target == EcqTarget::kDecibel) {
-    target_error_ = signal_ * std::pow(10.0, -(options_.value + finer_db) / 10);
+    target_error_ = signal_ * std::pow(10.0, -(options_.value + offset_db_ + finer_db) / 10);
     most_step_ = 3 * std::sqrt(12 * target_error_);
     const double share = forward_ && context.training ? now_.share : 1.0 / 12;
     SetStep(std::min(std::sqrt(target_error_ / share), most_step_));

@@ -37,6 +37,8 @@ class EcqControl {
   // channels' (log2 in quarters). False where the values are too small for a step.
   bool BeginFrame(const float* x, size_t rows, size_t kept, const FrameContext& context,
                   const int8_t* weights);
+  // Of the target, in decibels (6.02 of them a bit), until the next call.
+  void SetOffset(double db) { offset_db_ = db; }
   float step() const { return step_; }
   uint8_t start() const { return start_; }
 
@@ -84,6 +86,7 @@ class EcqControl {
   std::vector<double> sums_, squares_;
   std::array<float, kEcqClasses> thresholds_{};
   double signal_ = 0.0, target_error_ = 0.0, target_bits_ = 0.0, most_step_ = 0.0;
+  double offset_db_ = 0.0;
   double last_miss_ = 0.0, last_log_step_ = 0.0, share_ = 1.0 / 12;
   int64_t measured_rows_ = 0;
   int attempts_ = 0;

@@ -75,6 +75,7 @@ class EcqEncoder final : public Encoder {
     return absl::OkStatus();
   }
   bool WantsGradient() const override { return options_.sensitivity && forward_; }
+  void SetQualityOffset(double db) override { control_.SetOffset(db); }
   absl::Span<const uint32_t> RowIds() const override { return ids_; }
 
   absl::Status CommitStep(uint64_t) override {

@@ -64,6 +64,7 @@ class EdgeSender {
   // The gradient that came back for a forward frame of this step.
   absl::Status ObserveGradient(const MicroBatch& mb, const Tensor& gradient);
   bool wants_gradient() const { return encoder_->WantsGradient(); }
+  void SetQualityOffset(double db) { encoder_->SetQualityOffset(db); }
 
   Encoder* encoder() { return encoder_.get(); }
   const EdgeShape& shape() const { return shape_; }

@@ -109,6 +109,11 @@ absl::Status StageRunner::RunPass(const PassSpec& spec, BatchSource* source,
   return absl::OkStatus();
 }
 
+void StageRunner::SetQualityOffset(double db) {
+  for (auto& [index, edge] : edges_)
+    if (edge.sender != nullptr) edge.sender->SetQualityOffset(db);
+}
+
 // Does the most urgent thing whose frame has come; waits for one where nothing can be done without.
 absl::Status StageRunner::DoNext(PartyProgress* progress) {
   const std::vector<Action> candidates = progress->Candidates();

@@ -89,6 +89,9 @@ class StageRunner {
   // other's gradient.
   absl::Status ExchangeSharedGradient(uint64_t step);
 
+  // From the next frame on; see Encoder::SetQualityOffset.
+  void SetQualityOffset(double db);
+
   // Step boundary for every codec of this party.
   absl::Status CommitCodecs(uint64_t step);
 

@@ -1,6 +1,7 @@
 #include "worker/session.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <utility>
 
@@ -17,6 +18,7 @@ namespace {
 
 // Evaluation numbers its micro-batches from 0 to the number of windows.
 constexpr uint32_t kMaxMicroBatches = 1u << 24;
+constexpr double kMaxQualityOffsetDb = 60.0;
 
 Inbox::Bounds BoundsOf(const v1::Plan& plan) {
   Inbox::Bounds bounds;
@@ -204,6 +206,10 @@ absl::Status Session::RunStep(const v1::StepBegin& begin) {
       begin.micro_batches() > static_cast<uint32_t>(plan_.micro_batches()))
     return InvalidArgument("step: expected 1 to ", plan_.micro_batches(), " micro-batches, got ",
                            begin.micro_batches());
+  if (!(std::abs(begin.quality_offset_db()) <= kMaxQualityOffsetDb))
+    return InvalidArgument("step: expected a quality offset within ", kMaxQualityOffsetDb,
+                           " dB, got ", begin.quality_offset_db());
+  runner_->SetQualityOffset(begin.quality_offset_db());
   ISTHMUS_RETURN_IF_ERROR(
       runner_->RunPass({begin.step(), begin.micro_batches(), EdgeMode::kTrain, begin.loss_scale()},
                        nullptr, nullptr));

@@ -109,6 +109,40 @@ TEST_F(IsthmusTest, ARunLeavesWhatItPromisesAndIsNotOverwritten) {
   EXPECT_EQ(FileText(Run("steps.jsonl")), steps);
 }
 
+// The plan counts weights, trained state, what is in flight and 250 MB of process; full training
+// of blocks of 28 MB with AdamW makes the first two the larger part.
+TEST_F(IsthmusTest, NoProcessNeedsMuchMoreMemoryThanPlanned) {
+  fs::create_directory(folder_ + "/model");
+  std::ofstream(folder_ + "/model/config.json") << R"({"model_type": "llama",
+      "architectures": ["LlamaForCausalLM"], "hidden_size": 768, "intermediate_size": 2048,
+      "num_hidden_layers": 6, "num_attention_heads": 12, "num_key_value_heads": 12,
+      "vocab_size": 512, "max_position_embeddings": 128, "rms_norm_eps": 1e-5,
+      "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": false})";
+  std::ofstream data(folder_ + "/train.jsonl");
+  for (int i = 0; i < 32; ++i) {
+    data << R"({"input_ids": [)";
+    for (int k = 0; k < 64; ++k) data << (k > 0 ? "," : "") << (i * 37 + k * 11) % 512;
+    data << "]}\n";
+  }
+  data.close();
+  const std::string job = folder_ + "/job.yaml";
+  std::ofstream(job) << "model: model\ninit: random\ndata: {train: train.jsonl}\n"
+                     << "train: {method: full, steps: 3, micro_batch_size: 4, micro_batches: 4}\n"
+                     << "codec: int8\noutput: run\n";
+  auto plan = Start({"plan", job, "--json"});
+  ASSERT_EQ(plan->Wait(), 0) << plan->Error();
+  ASSERT_EQ(Start({"train", job, "--quiet"})->Wait(), 0);
+  const nlohmann::json planned = nlohmann::json::parse(plan->Out(), nullptr, false);
+  const nlohmann::json report = nlohmann::json::parse(FileText(Run("report.json")), nullptr, false);
+  ASSERT_EQ(planned["parties"].size(), 3u);
+  ASSERT_EQ(report["processes"].size(), 3u);
+  for (size_t party = 0; party < 3; ++party) {
+    const auto bytes = planned["parties"][party]["predicted_memory_bytes"].get<double>();
+    EXPECT_GT(bytes, 4e8);
+    EXPECT_LE(report["processes"][party]["peak_rss_bytes"].get<double>(), 1.3 * bytes) << party;
+  }
+}
+
 class ResumeTest : public IsthmusTest, public ::testing::WithParamInterface<const char*> {};
 
 TEST_P(ResumeTest, AnInterruptedRunGoesOnToTheSameLosses) {

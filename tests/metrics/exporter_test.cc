@@ -116,6 +116,7 @@ TEST(Exporter, PassesPromtool) {
   metrics.Get(kTokensTotal, {"client", "job-1"}).Add(1);
   metrics.Get(kLoss, {"job-1"}).Set(1.5);
   metrics.Get(kStageBusySecondsTotal, {"compute", "0", "worker", "job-1"}).Add(0.5);
+  metrics.Get(kCodecQualityDb, {"job-1"}).Set(-1.0);
   metrics.Get(kStepSeconds, {"worker"}).Observe(0.5);
   metrics.Replace(kWorkers, {{{"ready"}, 2}});
   metrics.Replace(kJobs, {{{"queued"}, 2}});
