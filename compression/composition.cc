@@ -17,6 +17,10 @@ absl::Status CheckOrder(absl::string_view text, const std::vector<ComposedPart>&
     const PartRow& row = *parts[i].row;
     if (i + 1 == parts.size()) {
       if (row.stage == PartStage::kFormat) break;
+      if (row.stage == PartStage::kEntropy && i > 0 &&
+          parts[i - 1].row->stage == PartStage::kFormat) {
+        break;
+      }
       return InvalidArgument("codec ", text, ": expected a format (int, minifloat …) behind ",
                              row.name, ", got the end");
     }
@@ -58,6 +62,10 @@ absl::Status CheckTogether(absl::string_view text, const std::vector<ComposedPar
     if (alone && i + 1 < parts.size() && parts[i + 1].row->stage == stage) {
       return InvalidArgument("codec ", text, ": expected one ", Name(stage), ", got ",
                              parts[i].row->name, " and ", parts[i + 1].row->name);
+    }
+    if (stage == PartStage::kEntropy && !parts[i - 1].spec->traits().takes_entropy) {
+      return InvalidArgument("codec ", text, ": expected step before ", parts[i].row->name,
+                             ", got ", parts[i - 1].spec->canonical());
     }
     if (stage == PartStage::kPolicy && !parts.back().spec->traits().takes_policy) {
       return InvalidArgument("codec ", text,

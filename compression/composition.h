@@ -21,12 +21,13 @@ struct ComposedPart {
 };
 
 struct Composition {
-  std::vector<ComposedPart> parts;  // in pipeline order; the last is the format
+  // In pipeline order; the last is the format, or the entropy coder behind it.
+  std::vector<ComposedPart> parts;
 
   std::string canonical() const;
   PartTraits traits() const;                        // of all parts together
   const ComposedPart* Find(PartStage stage) const;  // the first of that stage; null when none
-  const PartSpec& format() const { return *parts.back().spec; }
+  const PartSpec& format() const { return *Find(PartStage::kFormat)->spec; }
 };
 
 // kInvalidArgument with the reason for unknown names, a wrong order, a missing format and parts

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "compression/decimal.h"
 
 namespace isthmus {
 namespace {
@@ -74,7 +75,7 @@ std::string CanonicalInt(const IntOptions& options) {
     absl::StrAppend(&s, ",range=", RangeWords()[static_cast<size_t>(m.format.range)]);
   }
   if (m.format.range == RangeRule::kPercentile)
-    absl::StrAppend(&s, ",keep=", m.format.keep_percent);
+    absl::StrAppend(&s, ",keep=", Decimal(m.format.keep_percent));
   return s + ")";
 }
 

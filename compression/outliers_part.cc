@@ -11,6 +11,7 @@
 #include <cstring>
 #include <memory>
 
+#include "compression/decimal.h"
 #include "compression/kernels.h"
 #include "compression/part_table.h"
 #include "compression/scratch.h"
@@ -151,7 +152,8 @@ class OutlierSpec final : public PartSpec {
  public:
   explicit OutlierSpec(const OutlierOptions& options) : options_(options) {}
   std::string canonical() const override {
-    return absl::StrCat("outliers(over=", options_.over, options_.relative ? ",relative)" : ")");
+    return absl::StrCat("outliers(over=", Decimal(options_.over),
+                        options_.relative ? ",relative)" : ")");
   }
   PartTraits traits() const override { return {.drops_columns = true}; }
   std::unique_ptr<Sidecar> MakeSidecar(const EdgeShape&) const override {

@@ -2,6 +2,7 @@
 // them; a decoder runs the reverse:
 //
 //   predictor -> sidecar -> transform -> policy (bits per tile) -> format (range, rounding, codes)
+//   -> entropy coder
 //
 // A part is a PartSpec (its text form, immutable) and what it makes for one end of one direction of
 // one edge. Both ends make the same object: Forward / TakeOut / Choose / Encode belong to the
@@ -109,6 +110,8 @@ class ValueFormat : public PartState {
   // For a policy: the tiles whose widths it may choose, and the width without one.
   virtual TileGrid Grid(size_t) const { return {}; }
   virtual int Bits() const { return 8; }
+  // From now on codes go through the entropy coder; only where the traits say takes_entropy.
+  virtual void UseEntropyCoder() {}
   // Appends the codes of a block. `widths` is null without a policy; `noise`, begun for the frame,
   // makes rounding stochastic. Returns how many of the bytes are codes (the rest is side
   // information), or -1 for a value beyond what the format serves.
@@ -124,6 +127,7 @@ struct PartTraits {
   bool mixes_tokens = false;       // … on other tokens: needs whole sequences
   bool weighs_channels = false;    // gives channels different precision: must not be mixed after
   bool takes_policy = false;       // a format whose tiles may have widths of their own
+  bool takes_entropy = false;      // a format whose codes an entropy coder may take
   bool forward_only = false;       // activations of samples that come again
   bool remembers_samples = false;  // a store by sample
   bool needs_store = false;        // makes sense only on changes from a store
@@ -142,7 +146,7 @@ class PartSpec {
   // A format's rounding: nearest for activations, stochastic for gradients unless it says which.
   virtual Rounding rounding() const { return Rounding::kByDirection; }
 
-  // Exactly one of these is not null, by the stage of the part's row.
+  // Exactly one of these is not null, by the stage of the part's row; none for an entropy coder.
   virtual std::unique_ptr<Sidecar> MakeSidecar(const EdgeShape&) const { return nullptr; }
   virtual std::unique_ptr<Transform> MakeTransform(const EdgeShape&) const { return nullptr; }
   virtual std::unique_ptr<WidthPolicy> MakePolicy(const EdgeShape&) const { return nullptr; }

@@ -8,8 +8,8 @@ namespace isthmus {
 #undef ISTHMUS_PART
 
 absl::string_view Name(PartStage stage) {
-  static constexpr absl::string_view kNames[] = {"predictor", "sidecar", "transform", "policy",
-                                                 "format"};
+  static constexpr absl::string_view kNames[] = {"predictor", "sidecar", "transform",
+                                                 "policy",    "format",  "entropy"};
   return kNames[static_cast<int>(stage)];
 }
 

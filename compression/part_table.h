@@ -13,7 +13,7 @@
 
 namespace isthmus {
 
-enum class PartStage : uint8_t { kPredictor, kSidecar, kTransform, kPolicy, kFormat };
+enum class PartStage : uint8_t { kPredictor, kSidecar, kTransform, kPolicy, kFormat, kEntropy };
 absl::string_view Name(PartStage stage);  // "predictor", "sidecar" …
 
 using PartFactory = absl::StatusOr<std::shared_ptr<const PartSpec>> (*)(const SpecPart& part);

@@ -39,6 +39,9 @@ Pipeline::Pipeline(const Composition& composition, const EdgeShape& shape) : noi
         states_.push_back(format_.get());
         by_row_ &= format_->ByRow();
         break;
+      case PartStage::kEntropy:
+        format_->UseEntropyCoder();
+        break;
     }
   }
   const Rounding rounding = composition.format().rounding();

@@ -14,6 +14,7 @@
 // and knapsack 3 bits per tile. Whole bytes per block.
 #include <memory>
 
+#include "compression/decimal.h"
 #include "compression/kernels.h"
 #include "compression/part_table.h"
 #include "compression/scratch.h"
@@ -161,14 +162,14 @@ class PolicySpec final : public PartSpec {
                      ",high=", options_.high, ",low=", options_.low);
     switch (options_.allocate) {
       case Allocate::kTopK:
-        absl::StrAppend(&s, ",share=", options_.share,
+        absl::StrAppend(&s, ",share=", Decimal(options_.share),
                         options_.within_frame ? ",within=frame" : ",within=token");
         break;
       case Allocate::kThreshold:
-        absl::StrAppend(&s, ",over=", options_.over);
+        absl::StrAppend(&s, ",over=", Decimal(options_.over));
         break;
       case Allocate::kGreedy:
-        absl::StrAppend(&s, ",mean=", options_.mean);
+        absl::StrAppend(&s, ",mean=", Decimal(options_.mean));
         break;
       case Allocate::kKnapsack:
         absl::StrAppend(&s, ",bytes=", options_.bytes);

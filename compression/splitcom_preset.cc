@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "compression/codec_table.h"
 #include "compression/composition.h"
+#include "compression/decimal.h"
 
 namespace isthmus {
 
@@ -22,8 +23,8 @@ absl::StatusOr<std::shared_ptr<const Codec>> MakeSplitcomPreset(const SpecPart& 
                            SpecArguments::Bind(part, {"bits", "cosine"}));
   ISTHMUS_ASSIGN_OR_RETURN(const int64_t bits, arguments.Int("bits", 2, 8, 8));
   ISTHMUS_ASSIGN_OR_RETURN(const double cosine, arguments.Number("cosine", 0.0, 1.0, 0.98));
-  return ParseComposedCodec(
-      text, absl::StrCat("skip(cosine=", cosine, ")+int(bits=", bits, ",group=token,sym)"));
+  return ParseComposedCodec(text, absl::StrCat("skip(cosine=", Decimal(cosine), ")+int(bits=", bits,
+                                               ",group=token,sym)"));
 }
 
 }  // namespace isthmus

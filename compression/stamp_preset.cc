@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "compression/codec_table.h"
 #include "compression/composition.h"
+#include "compression/decimal.h"
 
 namespace isthmus {
 
@@ -24,7 +25,7 @@ absl::StatusOr<std::shared_ptr<const Codec>> MakeStampPreset(const SpecPart& par
   return ParseComposedCodec(
       text, absl::StrCat("pin(tokens=1)+haar(levels=", levels,
                          ")+policy(score=position,allocate=topk,high=8,low=", bits,
-                         ",share=", 100.0 / static_cast<double>(int64_t{1} << levels),
+                         ",share=", Decimal(100.0 / static_cast<double>(int64_t{1} << levels)),
                          ",within=token)+int(bits=", bits, ",group=token,asym)"));
 }
 

@@ -4,6 +4,7 @@
 //
 //   [step bf16, with db] | 5 bits per run of 64 values of the matrix: width of its codes | codes,
 //   zigzag, one bit stream, whole bytes
+//   with rans behind it:   [step] | SymbolCoder bytes of the zigzag codes
 //
 // round=dither subtracts at the receiver what the sender added before rounding (subtractive dither,
 // keyed by sample and position): the error is uniform and independent of the value.
@@ -14,12 +15,14 @@
 #include <memory>
 
 #include "compression/bit_stream.h"
+#include "compression/decimal.h"
 #include "compression/frame_check.h"
 #include "compression/half_float.h"
 #include "compression/kernels.h"
 #include "compression/part_table.h"
 #include "compression/scratch.h"
 #include "compression/sums.h"
+#include "compression/symbol_coder.h"
 
 namespace isthmus {
 namespace {
@@ -40,6 +43,7 @@ class StepFormat final : public ValueFormat {
       : options_(options), dither_(shape) {}
 
   bool ByRow() const override { return false; }
+  void UseEntropyCoder() override { entropy_ = true; }
 
   int64_t Encode(const PartFrame& frame, RowBlock rows, const float* x, const uint8_t*,
                  RowNoise* noise, Bytes* out) override {
@@ -47,6 +51,7 @@ class StepFormat final : public ValueFormat {
     if (ScanExtent(x, n).magnitude > kLargestMagnitude) return -1;
     const float step = ChooseStep(x, n, out);
     Quantize(frame, rows, x, step, options_.dither ? &dither_ : noise);
+    if (entropy_) return symbols_.Encode(codes_.data(), rows.count, frame.width, out);
     const size_t runs = NumTiles(n, kRun), widths_at = out->size();
     uint8_t* widths = Room(&widths_, runs);
     out->resize(widths_at + PackedBytes(runs, 5));
@@ -65,25 +70,25 @@ class StepFormat final : public ValueFormat {
 
   absl::Status Decode(const PartFrame& frame, RowBlock rows, const uint8_t*, ByteReader* in,
                       float* x) override {
-    const size_t n = rows.count * frame.width, runs = NumTiles(n, kRun);
+    const size_t n = rows.count * frame.width;
     ISTHMUS_ASSIGN_OR_RETURN(const float step, ReadStep(in));
-    ISTHMUS_ASSIGN_OR_RETURN(const absl::Span<const uint8_t> packed,
-                             in->GetBytes(PackedBytes(runs, 5)));
-    uint8_t* widths = Room(&widths_, runs);
-    UnpackBits(packed.data(), runs, 5, widths);
-    size_t bits = 0;
-    for (size_t i = 0; i < runs; ++i) bits += (std::min(n, (i + 1) * kRun) - i * kRun) * widths[i];
-    ISTHMUS_ASSIGN_OR_RETURN(const absl::Span<const uint8_t> codes, in->GetBytes((bits + 7) / 8));
-    Unpack(codes.data(), n);
-    const float* noise = nullptr;
+    if (entropy_) {
+      if (!symbols_.Decode(in, rows.count, frame.width, Room(&codes_, n)))
+        return CorruptPart("rans", "a coded matrix", "other bytes");
+    } else {
+      ISTHMUS_RETURN_IF_ERROR(ReadRuns(n, in));
+    }
     if (options_.dither) dither_.Begin(frame.step, frame.samples);
-    for (size_t i = 0; i < n; ++i) {
-      if (options_.dither && i % frame.width == 0)
-        noise = dither_.Row(static_cast<int64_t>(rows.first + i / frame.width));
-      const uint32_t code = codes_[i];
-      const auto level = static_cast<int32_t>(code >> 1) ^ -static_cast<int32_t>(code & 1);
-      const float value = static_cast<float>(level);
-      x[i] = (noise != nullptr ? value - noise[i % frame.width] : value) * step;
+    const uint32_t* codes = codes_.data();
+    for (size_t r = 0; r < rows.count; ++r, x += frame.width, codes += frame.width) {
+      const float* noise =
+          options_.dither ? dither_.Row(static_cast<int64_t>(rows.first + r)) : nullptr;
+      for (size_t c = 0; c < frame.width; ++c) {
+        const auto level =
+            static_cast<int32_t>(codes[c] >> 1) ^ -static_cast<int32_t>(codes[c] & 1);
+        const float value = static_cast<float>(level);
+        x[c] = (noise != nullptr ? value - noise[c] : value) * step;
+      }
     }
     return absl::OkStatus();
   }
@@ -93,9 +98,9 @@ class StepFormat final : public ValueFormat {
     if (options_.size > 0) return static_cast<float>(options_.size);
     const double variance = SumMoments(x, n).squares / static_cast<double>(std::max<size_t>(1, n));
     const double step = std::sqrt(12.0 * variance) * std::pow(10.0, -options_.db / 20.0);
-    const float stored = step < 0x1p-100 ? 0.0f : Bf16Ceiling(step);
-    ByteWriter(out).Put(Bf16TowardZero(stored));
-    return stored;
+    const uint16_t stored = step < 0x1p-100 ? 0 : Bf16FromFloat(static_cast<float>(step));
+    ByteWriter(out).Put(stored);
+    return FloatFromBf16(stored);
   }
   absl::StatusOr<float> ReadStep(ByteReader* in) const {
     if (options_.size > 0) return static_cast<float>(options_.size);
@@ -120,6 +125,19 @@ class StepFormat final : public ValueFormat {
         codes[c] = static_cast<uint32_t>(level) << 1 ^ static_cast<uint32_t>(level >> 31);
       }
     }
+  }
+
+  absl::Status ReadRuns(size_t n, ByteReader* in) {
+    const size_t runs = NumTiles(n, kRun);
+    ISTHMUS_ASSIGN_OR_RETURN(const absl::Span<const uint8_t> packed,
+                             in->GetBytes(PackedBytes(runs, 5)));
+    uint8_t* widths = Room(&widths_, runs);
+    UnpackBits(packed.data(), runs, 5, widths);
+    size_t bits = 0;
+    for (size_t i = 0; i < runs; ++i) bits += (std::min(n, (i + 1) * kRun) - i * kRun) * widths[i];
+    ISTHMUS_ASSIGN_OR_RETURN(const absl::Span<const uint8_t> codes, in->GetBytes((bits + 7) / 8));
+    Unpack(codes.data(), n);
+    return absl::OkStatus();
   }
 
   void Pack(size_t n, Bytes* out) const {
@@ -147,6 +165,8 @@ class StepFormat final : public ValueFormat {
 
   StepOptions options_;
   RowNoise dither_;
+  bool entropy_ = false;
+  SymbolCoder symbols_;
   std::vector<uint32_t> codes_;
   std::vector<uint8_t> widths_;
 };
@@ -155,13 +175,14 @@ class StepSpec final : public PartSpec {
  public:
   explicit StepSpec(const StepOptions& options) : options_(options) {}
   std::string canonical() const override {
-    std::string s = options_.size > 0 ? absl::StrCat("step(size=", options_.size)
-                                      : absl::StrCat("step(db=", options_.db);
+    std::string s = options_.size > 0 ? absl::StrCat("step(size=", Decimal(options_.size))
+                                      : absl::StrCat("step(db=", Decimal(options_.db));
     if (options_.dither) return s + ",round=dither)";
     if (options_.rounding == Rounding::kNearest) s += ",round=nearest";
     if (options_.rounding == Rounding::kStochastic) s += ",round=stochastic";
     return s + ")";
   }
+  PartTraits traits() const override { return {.takes_entropy = true}; }
   Rounding rounding() const override {
     return options_.dither ? Rounding::kNearest : options_.rounding;
   }

@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "compression/aqsgd_frame.h"
 #include "compression/composed_codec.h"
+#include "compression/decimal.h"
 #include "compression/part_table.h"
 
 namespace isthmus {
@@ -67,7 +68,7 @@ class StoreSpec final : public PredictorSpec {
 
   std::string canonical() const override {
     const std::string head =
-        options_.whole ? absl::StrCat("skip(cosine=", options_.skip_cosine)
+        options_.whole ? absl::StrCat("skip(cosine=", Decimal(options_.skip_cosine))
                        : absl::StrCat("store(first=", kFirst[static_cast<int>(options_.first)]);
     return absl::StrCat(head, ",dtype=", kTypes[static_cast<int>(options_.type)],
                         ",store=", options_.mapped ? "mmap" : "ram", ",capacity=",

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 
+#include "compression/decimal.h"
 #include "compression/kernels.h"
 #include "compression/part_table.h"
 #include "compression/scratch.h"
@@ -98,7 +99,9 @@ class TopKSidecar final : public Sidecar {
 class TopKSpec final : public PartSpec {
  public:
   explicit TopKSpec(double share) : share_(share) {}
-  std::string canonical() const override { return absl::StrCat("topk(share=", share_, ")"); }
+  std::string canonical() const override {
+    return absl::StrCat("topk(share=", Decimal(share_), ")");
+  }
   std::unique_ptr<Sidecar> MakeSidecar(const EdgeShape&) const override {
     return std::make_unique<TopKSidecar>(share_);
   }

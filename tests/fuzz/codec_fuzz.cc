@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "compression/codec.h"
 #include "compression/codec_table.h"
+#include "compression/part_table.h"
 
 namespace isthmus {
 namespace {
@@ -34,9 +35,11 @@ const std::vector<std::shared_ptr<const Codec>>& Codecs() {
     for (const char* spec : {"int(bits=1,group=tensor,sym)", "int(bits=5,group=channel)",
                              "int(bits=7,group=token,sym)", "aqsgd(bits=1,first=none,dtype=int8)",
                              "aqsgd(bits=4,first=fp16,dtype=bf16,capacity=2)",
-                             "aqsgd(bits=3,group=tile)", "amaq(min=1,max=8,target=3,start=5)"}) {
+                             "aqsgd(bits=3,group=tile)", "ecq(db=10,capacity=2,slots=3)",
+                             "ecq(bits=1,predict=off)", "amaq(min=1,max=8,target=3,start=5)"}) {
       all->push_back(*Codec::Parse(spec));
     }
+    for (const PartRow& row : PartTable()) all->push_back(*Codec::Parse(row.example));
     return all;
   }();
   return *codecs;

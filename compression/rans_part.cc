@@ -1,0 +1,23 @@
+// rans: the entropy stage behind `step`: codes by interleaved rANS with one table per frame
+// (symbol_coder.h) instead of fixed lengths. One step, no clipping and an entropy coder is within
+// 0.255 bit of the Gaussian rate-distortion bound at high rate.
+#include <memory>
+
+#include "compression/part_table.h"
+
+namespace isthmus {
+namespace {
+
+class RansSpec final : public PartSpec {
+ public:
+  std::string canonical() const override { return "rans"; }
+};
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const PartSpec>> MakeRansPart(const SpecPart& part) {
+  ISTHMUS_RETURN_IF_ERROR(SpecArguments::Bind(part, {}).status());
+  return std::make_shared<RansSpec>();
+}
+
+}  // namespace isthmus

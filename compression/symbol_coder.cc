@@ -1,0 +1,112 @@
+#include "compression/symbol_coder.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "compression/scratch.h"
+
+namespace isthmus {
+namespace {
+
+constexpr uint32_t kDirect = 32;   // numbers below are symbols
+constexpr int kFirstExponent = 5;  // of the first number that is not
+constexpr size_t kMostSymbols = kDirect + 31 - kFirstExponent;
+
+uint16_t SymbolOf(uint32_t value) {
+  if (value < kDirect) return static_cast<uint16_t>(value);
+  return static_cast<uint16_t>(kDirect +
+                               static_cast<uint32_t>(std::bit_width(value) - 1 - kFirstExponent));
+}
+int RawBits(uint32_t symbol) {
+  return symbol < kDirect ? 0 : static_cast<int>(symbol - kDirect) + kFirstExponent;
+}
+
+}  // namespace
+
+int64_t SymbolCoder::Encode(const uint32_t* values, size_t rows, size_t width, Bytes* out) {
+  const size_t n = rows * width;
+  uint16_t* ops = Room(&ops_, n);
+  uint32_t counts[kRansSymbols] = {};
+  raw_.clear();
+  uint64_t word = 0;
+  int fill = 0;
+  for (size_t i = 0; i < n; ++i) {
+    ops[i] = SymbolOf(values[i]);
+    ++counts[ops[i]];
+    const int bits = RawBits(ops[i]);
+    if (bits == 0) continue;
+    word |= static_cast<uint64_t>(values[i] & ((1u << bits) - 1)) << fill;
+    for (fill += bits; fill >= 8; fill -= 8, word >>= 8) raw_.push_back(static_cast<uint8_t>(word));
+  }
+  if (fill > 0) raw_.push_back(static_cast<uint8_t>(word));
+  size_t used = kMostSymbols;
+  while (used > 1 && counts[used - 1] == 0) --used;
+  uint16_t frequencies[kRansSymbols] = {};
+  NormalizeCounts({counts, kRansSymbols}, used, frequencies);
+  tables_.Set(0, frequencies);
+  coded_.clear();
+  RansEncode(tables_, {ops, n}, width, RansStatesFor(n), &words_, &coded_);
+  ByteWriter writer(out);
+  writer.PutVarint(used);
+  for (size_t k = 0; k < used; ++k) writer.PutVarint(frequencies[k]);
+  writer.PutVarint(coded_.size());
+  out->insert(out->end(), coded_.begin(), coded_.end());
+  out->insert(out->end(), raw_.begin(), raw_.end());
+  return static_cast<int64_t>(coded_.size() + raw_.size());
+}
+
+bool SymbolCoder::ReadFrequencies(ByteReader* in) {
+  const auto used = in->GetVarint();
+  if (!used.ok() || *used < 1 || *used > kMostSymbols) return false;
+  uint16_t frequencies[kRansSymbols] = {};
+  uint64_t sum = 0;
+  for (uint64_t k = 0; k < *used; ++k) {
+    const auto frequency = in->GetVarint();
+    if (!frequency.ok() || *frequency > kRansScale) return false;
+    frequencies[k] = static_cast<uint16_t>(*frequency);
+    sum += *frequency;
+  }
+  if (sum != kRansScale) return false;
+  tables_.Set(0, frequencies);
+  return true;
+}
+
+bool SymbolCoder::Decode(ByteReader* in, size_t rows, size_t width, uint32_t* values) {
+  if (!ReadFrequencies(in)) return false;
+  const auto size = in->GetVarint();
+  if (!size.ok()) return false;
+  const auto bytes = in->GetBytes(*size);
+  RansDecoder decoder;
+  if (!bytes.ok() || !decoder.Begin(*bytes, RansStatesFor(rows * width))) return false;
+  static constexpr uint8_t kTable[64] = {};
+  uint8_t* symbols = Room(&symbols_, rows * width);
+  size_t raw_bits = 0;
+  for (size_t r = 0; r < rows; ++r) {
+    for (size_t c = 0; c < width; c += 64) {
+      const size_t n = std::min<size_t>(64, width - c);
+      uint8_t* to = symbols + r * width + c;
+      decoder.Read(tables_, kTable, c, n, to);
+      for (size_t i = 0; i < n; ++i) raw_bits += static_cast<size_t>(RawBits(to[i]));
+    }
+  }
+  if (!decoder.Finish()) return false;
+  const auto raw = in->GetBytes((raw_bits + 7) / 8);
+  if (!raw.ok()) return false;
+  const uint8_t* next = raw->data();
+  uint64_t word = 0;
+  int fill = 0;
+  for (size_t i = 0; i < rows * width; ++i) {
+    const int bits = RawBits(symbols[i]);
+    if (bits == 0) {
+      values[i] = symbols[i];
+      continue;
+    }
+    for (; fill < bits; fill += 8) word |= static_cast<uint64_t>(*next++) << fill;
+    values[i] = (1u << bits) | static_cast<uint32_t>(word & ((uint64_t{1} << bits) - 1));
+    word >>= bits;
+    fill -= bits;
+  }
+  return true;
+}
+
+}  // namespace isthmus
