@@ -106,7 +106,10 @@ class ComposedCodec final : public Codec {
   std::string text() const override { return text_; }
   std::string canonical() const override { return composition_.canonical(); }
   bool ForwardOnly() const override { return composition_.traits().forward_only; }
-  std::string BackwardText() const override { return ForwardOnly() ? "int8" : text_; }
+  std::string BackwardText() const override {
+    if (!ForwardOnly()) return text_;
+    return composition_.format().MakeFormat(EdgeShape())->Bits() >= 4 ? "int8" : "int4";
+  }
   bool NeedsSequences() const override { return composition_.traits().mixes_tokens; }
 
   absl::StatusOr<std::unique_ptr<Encoder>> MakeEncoder(const EdgeShape& shape) const override {

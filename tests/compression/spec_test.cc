@@ -119,6 +119,10 @@ TEST(Spec, BackwardOfOneSpecForBothDirections) {
   EXPECT_EQ(*DefaultBackward("aqsgd(bits=4)"), "int8");
   EXPECT_EQ(*DefaultBackward("aqsgd(bits=2)"), "int4");
   EXPECT_EQ(*DefaultBackward("amaq(2,8,4)"), "amaq(2,8,4)");
+  EXPECT_EQ(*DefaultBackward("tah(bits=3)"), "tah(bits=3)");
+  EXPECT_EQ(*DefaultBackward("store+int(4)"), "int8");
+  EXPECT_EQ(*DefaultBackward("skip+int(3)"), "int4");
+  EXPECT_EQ(*DefaultBackward("splitlite-style(bits=4)"), "int8");
   EXPECT_FALSE(DefaultBackward("zip9").ok());
 }
 
