@@ -14,9 +14,9 @@ namespace {
 constexpr size_t kFewRows = 8;  // below, a frame's own variance says little
 constexpr int kMostAttempts = 5;
 constexpr double kDbTolerance = 0.2, kBitsTolerance = 0.02;
-// The slope of the rate-distortion curve, 6 dB a bit: what a bit may cost in squared error, over
-// the error of a value.
-constexpr double kErrorPerBit = 1.386;
+// What a bit may cost in squared error, over the error of a value: half of the slope of the
+// rate-distortion curve (2 ln 2), since what is rounded away also spoils later predictions.
+constexpr double kErrorPerBit = 0.7;
 // A centroid is 24 bits; it serves for more than the frame it comes with.
 constexpr double kCentroidGain = 2.0 / 12 * 1.386;
 constexpr double kStatisticsDecay = 0.75;

@@ -12,12 +12,13 @@ namespace isthmus {
 namespace {
 
 constexpr float kLeastExpected = 0x1p-9f, kMostExpected = 0x1p22f;
-constexpr uint32_t kMeanLimit = 256;            // rows that a channel's mean remembers
-constexpr uint32_t kExpectedLimit = 96;         // … an expected magnitude
-constexpr uint32_t kVisitLimit = 64;            // … a slot
-constexpr int64_t kActivityPrior = 3 << 12;     // three codes of size 1: few codes say little
-constexpr int64_t kCarriedPlaces = 8;           // what the row before counts, in places
-constexpr float kFactorDecay = 0.9375f;         // of the sums behind the factors, a frame
+constexpr uint32_t kMeanLimit = 256;         // rows that a channel's mean remembers
+constexpr uint32_t kExpectedLimit = 192;     // … an expected magnitude
+constexpr uint32_t kVisitLimit = 16;         // … a slot
+constexpr float kSlotDoubt = 0.15f;          // how much a mean counts against a slot's first visits
+constexpr int64_t kActivityPrior = 3 << 12;  // three codes of size 1: few codes say little
+constexpr int64_t kCarriedPlaces = 1;        // what the row before counts, in places
+constexpr float kFactorDecay = 0.9375f;      // of the sums behind the factors, a frame
 constexpr uint32_t kStartBits = (127 - 9) * 4;  // quarter octaves below 2^-9
 
 // 2^(-k/4) for k = -8 .. 8
@@ -39,7 +40,7 @@ bool AllFinite(const std::vector<float>& values) {
 EcqRows::EcqRows(const EdgeShape& shape, EcqState* state)
     : width_(static_cast<size_t>(shape.width)),
       row_width_(width_ * (shape.shared_earlier ? 2 : 1)),
-      chunk_(width_ < 256 ? 16 : 32),
+      chunk_(width_ < 128 ? 8 : (width_ < 512 ? 16 : 32)),
       forward_(shape.direction == Direction::kForward),
       state_(state),
       steps_(width_),
@@ -133,8 +134,8 @@ const float* EcqRows::Base(EcqMode mode, const Source& source) {
   const EcqCore& core = state_->core;
   if (mode != kEcqSlot) return core.mean.data();
   const float visits = static_cast<float>(state_->slots.visits(source.slot));
-  EcqBlend(core.mean.data(), state_->slots.mean(source.slot), visits / (visits + 0.5f), row_width_,
-           bases_[kEcqSlot].data());
+  EcqBlend(core.mean.data(), state_->slots.mean(source.slot), visits / (visits + kSlotDoubt),
+           row_width_, bases_[kEcqSlot].data());
   return bases_[kEcqSlot].data();
 }
 
