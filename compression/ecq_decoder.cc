@@ -246,7 +246,7 @@ class EcqDecoder final : public Decoder {
     ISTHMUS_RETURN_IF_ERROR(CheckEcqContext(shape_, context, rows));
     ByteReader reader(bytes);
     ISTHMUS_ASSIGN_OR_RETURN(const uint8_t flags, reader.Get<uint8_t>());
-    ISTHMUS_ASSIGN_OR_RETURN(const uint8_t sequence, reader.Get<uint8_t>());
+    ISTHMUS_ASSIGN_OR_RETURN(const uint16_t lineage, reader.Get<uint16_t>());
     const uint8_t known = kEcqKindMask | kEcqForget | kEcqCheck | kEcqHasWeights | kEcqHasCentroids;
     const uint8_t kind = flags & kEcqKindMask;
     const bool trained_only = (flags & (kEcqCheck | kEcqHasWeights)) != 0;
@@ -259,12 +259,12 @@ class EcqDecoder final : public Decoder {
     if ((flags & kEcqCheck) != 0) {
       ISTHMUS_ASSIGN_OR_RETURN(check, reader.Get<uint32_t>());
     }
-    if (!forget) ISTHMUS_RETURN_IF_ERROR(CheckFollows(flags, sequence, check, context));
-    if (!forget) return Receive(&now_, flags, &reader, context, out_TD);
+    if (!forget) ISTHMUS_RETURN_IF_ERROR(CheckFollows(flags, lineage, check, context));
+    if (!forget) return Receive(&now_, flags, bytes, &reader, context, out_TD);
     // A new state, which replaces ours when the frame is good and meant to stay.
     auto fresh = std::make_unique<EcqReceiver>(options_, shape_);
-    if (sequence != 0) return CorruptFrame(shape_, context, "sequence 0", absl::StrCat(sequence));
-    ISTHMUS_RETURN_IF_ERROR(Receive(fresh.get(), flags, &reader, context, out_TD));
+    if (lineage != 0) return CorruptFrame(shape_, context, "no lineage", absl::StrCat(lineage));
+    ISTHMUS_RETURN_IF_ERROR(Receive(fresh.get(), flags, bytes, &reader, context, out_TD));
     ids_ = {fresh->ids().begin(), fresh->ids().end()};
     if (!context.training) return absl::OkStatus();
     // What a rollback goes back to is the new state before this frame.
@@ -305,23 +305,23 @@ class EcqDecoder final : public Decoder {
 
  private:
   // Whether the frame was coded against the state we hold.
-  absl::Status CheckFollows(uint8_t flags, uint8_t sequence, uint32_t check,
+  absl::Status CheckFollows(uint8_t flags, uint16_t lineage, uint32_t check,
                             const FrameContext& context) const {
-    if (lost_ || sequence != now_.state.core.sequence) {
-      return DataLoss(
-          "ecq state: expected a frame after ",
-          lost_ ? std::string("a new start") : absl::StrCat(now_.state.core.sequence, " others"),
-          ", got one after ", sequence, " ", Where(shape_, context));
+    const uint16_t own = static_cast<uint16_t>(now_.state.core.lineage);
+    if (lost_ || lineage != own) {
+      return DataLoss("ecq state: expected a frame after ",
+                      lost_ ? std::string("a new start") : absl::StrCat("lineage ", own),
+                      ", got one after ", lineage, " ", Where(shape_, context));
     }
     if ((flags & kEcqCheck) == 0) return absl::OkStatus();
-    const uint32_t ours = static_cast<uint32_t>(now_.state.Hash());
+    const uint32_t ours = static_cast<uint32_t>(now_.state.CheckHash());
     if (check == ours) return absl::OkStatus();
     return DataLoss("ecq state: expected hash ", check, ", got ", ours, " ",
                     Where(shape_, context));
   }
 
-  absl::Status Receive(EcqReceiver* receiver, uint8_t flags, ByteReader* reader,
-                       const FrameContext& context, absl::Span<float> out_TD) {
+  absl::Status Receive(EcqReceiver* receiver, uint8_t flags, absl::Span<const uint8_t> bytes,
+                       ByteReader* reader, const FrameContext& context, absl::Span<float> out_TD) {
     receiver->ForgetIds();
     EcqState& state = receiver->state;
     state.BeginFrame();
@@ -330,9 +330,7 @@ class EcqDecoder final : public Decoder {
       state.AbandonFrame();
       if (!status.ok()) return status;
     } else {
-      state.core.sequence = static_cast<uint8_t>(state.core.sequence + 1);
-      ++state.core.frames;
-      state.FinishFrame();
+      state.FinishTraining(bytes);
     }
     ids_ = {receiver->ids().begin(), receiver->ids().end()};
     return absl::OkStatus();

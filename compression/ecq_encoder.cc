@@ -65,7 +65,7 @@ class EcqEncoder final : public Encoder {
       ids_.clear();
     }
     size.side_bytes = static_cast<int64_t>(out->size() - start) - size.payload_bytes;
-    if (context.training) FinishTraining();
+    if (context.training) FinishTraining(absl::MakeConstSpan(*out).subspan(start));
     return size;
   }
 
@@ -123,7 +123,7 @@ class EcqEncoder final : public Encoder {
     bool forget = false;  // the next training frame tells the other end to start as new
   };
 
-  static size_t HeadBytes(uint8_t flags) { return (flags & kEcqCheck) != 0 ? 6 : 2; }
+  static size_t HeadBytes(uint8_t flags) { return (flags & kEcqCheck) != 0 ? 7 : 3; }
 
   uint8_t WriteHead(const FrameContext& context, Bytes* out) {
     uint8_t flags = now_.forget ? kEcqForget : 0;
@@ -132,8 +132,8 @@ class EcqEncoder final : public Encoder {
     if (check) flags |= kEcqCheck;
     ByteWriter writer(out);
     writer.Put(flags);
-    writer.Put(state_.core.sequence);
-    if (check) writer.Put(static_cast<uint32_t>(state_.Hash()));
+    writer.Put(static_cast<uint16_t>(state_.core.lineage));
+    if (check) writer.Put(static_cast<uint32_t>(state_.CheckHash()));
     return flags;
   }
 
@@ -144,10 +144,8 @@ class EcqEncoder final : public Encoder {
     writer.Put(ConstantGuard(value));
   }
 
-  void FinishTraining() {
-    state_.core.sequence = static_cast<uint8_t>(state_.core.sequence + 1);
-    ++state_.core.frames;
-    state_.FinishFrame();
+  void FinishTraining(absl::Span<const uint8_t> frame) {
+    state_.FinishTraining(frame);
     now_.forget = false;
   }
 

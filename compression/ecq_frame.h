@@ -2,7 +2,7 @@
 //
 //   u8 kind | flags   kind 0 coded, 1 constant, 2 raw fp32; flags 8 both ends start as new, 16 a
 //                     check follows, 32 weights follow, 64 centroids follow
-//   u8 sequence       training frames before this one, modulo 256
+//   u16 lineage       lower bits of a hash over the bytes of all training frames before this one
 //   [u32 check]       lower half of a hash of the state before this frame; every 16th training
 //   frame constant: f32 value, u16 lower bits of its hash · raw: the values coded (of at least one
 //   row):

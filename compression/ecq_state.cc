@@ -33,6 +33,11 @@ AdaptiveCounts SmallCounts(size_t n) {
   return counts;
 }
 
+// Three copies of the small part, about 20 floats a channel and a count a slot, and the tables.
+int64_t CoreBytes(const EcqOptions& options, const EdgeShape& shape) {
+  return 3 * (shape.width * 84 + options.num_slots * 4 + 16384) + int64_t{256} * 1024;
+}
+
 bool IsFinite(float v) { return (std::bit_cast<uint32_t>(v) & 0x7F800000u) != 0x7F800000u; }
 
 // Calls visit(values) for every float vector of a core.
@@ -72,7 +77,7 @@ EcqCore::EcqCore(size_t width, size_t row_width, size_t num_slots)
 
 void EcqCore::Write(Bytes* out) const {
   ByteWriter writer(out);
-  writer.Put(sequence);
+  writer.Put(lineage);
   writer.Put(frames);
   writer.Put(step);
   writer.Put(mean_rows);
@@ -94,7 +99,7 @@ bool EcqCore::Read(ByteReader* in) {
     good = good && got.ok();
     if (got.ok()) *value = *got;
   };
-  read(&sequence);
+  read(&lineage);
   read(&frames);
   read(&step);
   read(&mean_rows);
@@ -140,6 +145,12 @@ void EcqState::BeginFrame() {
 void EcqState::FinishFrame() {
   core.tables = tables.state();
   in_step_ = true;
+}
+
+void EcqState::FinishTraining(absl::Span<const uint8_t> frame) {
+  core.lineage = Hash64(frame, core.lineage);
+  ++core.frames;
+  FinishFrame();
 }
 
 void EcqState::SetCore(const EcqCore& from) {
@@ -207,33 +218,30 @@ absl::Status EcqState::Read(ByteReader* in) {
   return absl::OkStatus();
 }
 
-uint64_t EcqState::Hash() const {
+uint64_t EcqState::CheckHash() const {
   Bytes bytes;
   core.Write(&bytes);
-  uint64_t hash = slots.Hash();
-  hash = Mix64(hash ^ samples.Hash());
-  hash = Mix64(hash ^ ids.Hash());
-  return Hash64(bytes, hash);
+  return Hash64(bytes, slots.Hash());
 }
 
+uint64_t EcqState::Hash() const { return Mix64(Mix64(CheckHash() ^ samples.Hash()) ^ ids.Hash()); }
+
 int64_t EcqState::StateBytes() const {
-  EcqState const* self = this;
-  return self->slots.StateBytes() + samples.StateBytes() + ids.StateBytes() +
-         StateBytesFor(EcqOptions{.num_slots = 0}, shape_);
+  return slots.StateBytes() + samples.StateBytes() + ids.StateBytes() + CoreBytes(options_, shape_);
 }
 
 int64_t EcqState::StateBytesFor(const EcqOptions& options, const EdgeShape& shape) {
   const int64_t rows = static_cast<int64_t>(StoreRows(options, shape));
-  const int64_t tokens = shape.max_sample_tokens;
-  int64_t bytes = EcqSlots::StateBytesFor(static_cast<size_t>(options.num_slots), RowWidth(shape));
-  if (options.num_slots > 0 || options.samples) {
-    // bf16 rows and 16-bit slot numbers.
-    if (options.samples)
-      bytes += rows * (tokens * shape.width * 2 + SampleStore::kRowOverheadBytes);
-    if (options.slots) bytes += rows * (tokens * 2 + SampleStore::kRowOverheadBytes);
+  const bool forward = shape.direction == Direction::kForward;
+  int64_t bytes = CoreBytes(options, shape);
+  if (forward && options.slots) {
+    bytes += EcqSlots::StateBytesFor(static_cast<size_t>(options.num_slots), RowWidth(shape));
+    bytes += rows * (shape.max_sample_tokens * 2 + SampleStore::kRowOverheadBytes);
   }
-  // Three copies of the small part, with about 20 floats a channel, and the tables.
-  return bytes + 3 * (shape.width * 84 + options.num_slots * 4 + 16384) + int64_t{256} * 1024;
+  if (forward && options.samples) {
+    bytes += rows * (shape.max_sample_tokens * shape.width * 2 + SampleStore::kRowOverheadBytes);
+  }
+  return bytes;
 }
 
 }  // namespace isthmus

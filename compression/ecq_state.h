@@ -34,7 +34,7 @@ struct EcqCore {
   // edge's rows go along).
   EcqCore(size_t width, size_t row_width, size_t num_slots);
 
-  uint8_t sequence = 0;  // training frames so far, modulo 256
+  uint64_t lineage = 0;  // a hash over the bytes of all training frames so far; 0: none
   uint64_t frames = 0;
   EcqTables::State tables;
   float step = 0.0f;  // of the last frame; 0: none yet
@@ -68,7 +68,9 @@ class EcqState {
   SampleStore ids;      // slot numbers of a sample's rows
 
   void BeginFrame();
-  void FinishFrame();   // keeps what the frame changed
+  void FinishFrame();  // keeps what the frame changed
+  // … and writes its bytes into the lineage.
+  void FinishTraining(absl::Span<const uint8_t> frame);
   void AbandonFrame();  // undoes it
   void Commit();
   void Rollback();
@@ -78,6 +80,8 @@ class EcqState {
   void Write(Bytes* out) const;
   absl::Status Read(ByteReader* in);
   uint64_t Hash() const;
+  // Of what every frame depends on, without the stores of samples: what a frame's check is of.
+  uint64_t CheckHash() const;
   int64_t StateBytes() const;
   static int64_t StateBytesFor(const EcqOptions& options, const EdgeShape& shape);
 
