@@ -109,13 +109,13 @@ TEST_F(IsthmusTest, ARunLeavesWhatItPromisesAndIsNotOverwritten) {
   EXPECT_EQ(FileText(Run("steps.jsonl")), steps);
 }
 
-// The plan counts weights, trained state, what is in flight and 250 MB of process; full training
-// of blocks of 28 MB with AdamW makes the first two the larger part.
+// The plan counts weights, trained state, what is in flight and 250 MB of process; blocks are of
+// 28 MB, four on each worker.
 TEST_F(IsthmusTest, NoProcessNeedsMuchMoreMemoryThanPlanned) {
   fs::create_directory(folder_ + "/model");
   std::ofstream(folder_ + "/model/config.json") << R"({"model_type": "llama",
       "architectures": ["LlamaForCausalLM"], "hidden_size": 768, "intermediate_size": 2048,
-      "num_hidden_layers": 6, "num_attention_heads": 12, "num_key_value_heads": 12,
+      "num_hidden_layers": 10, "num_attention_heads": 12, "num_key_value_heads": 12,
       "vocab_size": 512, "max_position_embeddings": 128, "rms_norm_eps": 1e-5,
       "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": false})";
   std::ofstream data(folder_ + "/train.jsonl");
@@ -127,7 +127,7 @@ TEST_F(IsthmusTest, NoProcessNeedsMuchMoreMemoryThanPlanned) {
   data.close();
   const std::string job = folder_ + "/job.yaml";
   std::ofstream(job) << "model: model\ninit: random\ndata: {train: train.jsonl}\n"
-                     << "train: {method: full, steps: 3, micro_batch_size: 4, micro_batches: 4}\n"
+                     << "train: {steps: 3, micro_batch_size: 4, micro_batches: 4}\n"
                      << "codec: int8\noutput: run\n";
   auto plan = Start({"plan", job, "--json"});
   ASSERT_EQ(plan->Wait(), 0) << plan->Error();
@@ -138,7 +138,7 @@ TEST_F(IsthmusTest, NoProcessNeedsMuchMoreMemoryThanPlanned) {
   ASSERT_EQ(report["processes"].size(), 3u);
   for (size_t party = 0; party < 3; ++party) {
     const auto bytes = planned["parties"][party]["predicted_memory_bytes"].get<double>();
-    EXPECT_GT(bytes, 4e8);
+    EXPECT_GT(bytes, party == 0 ? 3e8 : 3.7e8);
     EXPECT_LE(report["processes"][party]["peak_rss_bytes"].get<double>(), 1.3 * bytes) << party;
   }
 }
