@@ -237,8 +237,8 @@ absl::Status StageRunner::SendOn(uint32_t edge, const MicroBatch& mb, Tensor ten
   }
   ISTHMUS_RETURN_IF_ERROR(frame.status());
   if (forward && edge == 0) KeepRowIds(mb.index, end.sender->encoder()->RowIds());
-  if (pass_.mode == EdgeMode::kTrain && end.sender->encoder()->StateBytes() > 0)
-    end.kept[mb.index] = std::move(tensor);
+  const bool stateful = pass_.mode == EdgeMode::kTrain || pass_.mode == EdgeMode::kEval;
+  if (stateful && end.sender->encoder()->StateBytes() > 0) end.kept[mb.index] = std::move(tensor);
   Stopwatch watch(&times_.wait_s);
   return outlet_->Send(end.peer, *std::move(frame));
 }

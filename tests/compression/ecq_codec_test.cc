@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <list>
 
 #include "frames.h"
 
@@ -425,9 +426,9 @@ class EcqFaults : public testing::Test {
   }
   std::vector<float> Next(uint64_t i, TestFrame* frame, bool training = true) {
     frame->Set({{i % 6, 40}}, i, 0, training);
-    ids_ = language_.Ids(i % 6, 40);
-    frame->context.row_ids = ids_;
-    return language_.Rows(ids_, i, 0.3f);
+    ids_.push_back(language_.Ids(i % 6, 40));  // frames outlive the next call
+    frame->context.row_ids = ids_.back();
+    return language_.Rows(ids_.back(), i, 0.3f);
   }
   void Send(const Ends& ends, uint64_t i) {
     TestFrame frame;
@@ -439,7 +440,7 @@ class EcqFaults : public testing::Test {
 
   Language language_;
   EdgeShape shape_;
-  std::vector<uint32_t> ids_;
+  std::list<std::vector<uint32_t>> ids_;
 };
 
 TEST_F(EcqFaults, ALostFrameIsSeenAndKeyFramesHeal) {

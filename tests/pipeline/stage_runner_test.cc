@@ -124,6 +124,34 @@ TEST(StageRunnerTest, LostDecoderStateIsMendedByKeyFrames) {
   EXPECT_EQ(key_frames(), 0);
 }
 
+// A codec whose every frame follows the one before, evaluation included, with row ids that cross
+// the edges (one worker: both ends of the second edge know them).
+class DerivedState : public testing::TestWithParam<int> {};
+TEST_P(DerivedState, IsMendedInTrainingAndInEvaluation) {
+  PlanShape shape;
+  shape.workers = GetParam();
+  shape.codec_forward = "ecq(db=30)";
+  shape.codec_backward = "int8";
+  Parties parties(MakeTestPlan(shape));
+  const auto run = [&](const PassSpec& pass) {
+    const auto outcome = parties.Run(pass);
+    for (const absl::Status& status : outcome.status) EXPECT_TRUE(status.ok()) << status;
+  };
+  run(TrainPass(shape, 1));
+  run({1, 4, EdgeMode::kEval, 1.0});
+  // The client waits for answers as long as the worker after it works, so it hears the requests.
+  parties.runner(1)->ForgetDecoderState();
+  run(TrainPass(shape, 2));
+  run(TrainPass(shape, 3));
+  parties.runner(1)->ForgetDecoderState();
+  run({3, 4, EdgeMode::kEval, 1.0});
+  run(TrainPass(shape, 4));
+  for (const auto& report : parties.runner(0)->TakeUse()) EXPECT_GT(report.use.wire_bytes(), 0);
+  run(TrainPass(shape, 20));
+  for (const auto& report : parties.runner(0)->TakeUse()) EXPECT_EQ(report.use.key_frames, 0);
+}
+INSTANTIATE_TEST_SUITE_P(Workers, DerivedState, testing::Values(1, 2));
+
 TEST(StageRunnerTest, CodecStateSurvivesSaveAndRestore) {
   const std::string folder = testing::TempDir() + "/codecs";
   PlanShape shape;
