@@ -68,7 +68,8 @@ TEST_F(ProgramTest, UsageErrors) {
   ExpectRefused("evaal", "eval");
   ExpectRefused("eval --modl x", "--model");
   ExpectRefused("eval", "--model");
-  ExpectRefused("codec bench", "list");
+  ExpectRefused("codec bnch", "bench");
+  ExpectRefused("codec bench --input none.npy", "none.npy");
   ExpectRefused("train", "JOB.yaml");
   ExpectRefused("train a b", "b");
 }
