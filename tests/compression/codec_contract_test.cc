@@ -172,8 +172,8 @@ TEST_P(CodecContract, RaggedShapes) {
 // A part that mixes values, or whose levels are not spread over the group's own range, turns a
 // constant into other values: it may be off by a level.
 bool KeepsConstants(const std::string& spec) {
-  for (const char* part :
-       {"hadamard", "haar", "channel_pow2", "outliers", "topk", "minifloat", "codebook", "store", "skip", "basis", "step"})
+  for (const char* part : {"hadamard", "haar", "channel_pow2", "outliers", "topk", "minifloat",
+                           "codebook", "store", "skip", "basis", "step"})
     if (spec.find(part) != std::string::npos) return false;
   return true;
 }
