@@ -26,8 +26,8 @@ struct ChosenCodec {
   std::string why;        // one line for the user; empty where the job named the codec
   bool adaptive = false;  // codec: auto: the quality follows the links
 };
-// `codec: auto` and a job that names no codec: ecq at a quality that no model measured can tell
-// from uncompressed, with a store where samples repeat and it fits in half of the free memory.
+// `codec: auto` and a job that names no codec: ecq at 20 dB forward and 10 dB backward, with a
+// store where samples repeat and it fits in half of the free memory.
 absl::StatusOr<ChosenCodec> ChooseCodec(const Job& job, const ModelConfig& config,
                                         const DataFacts& data);
 
