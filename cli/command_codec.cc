@@ -1,16 +1,18 @@
 // isthmus codec list | bench: the codecs of this build, what they are made of, and how they do on
-// made-up sources or a file.
+// made-up sources, a file or what a run sent over its edges.
 #include <cmath>
+#include <optional>
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "cli/commands.h"
-#include "cli/npy_file.h"
+#include "cli/dump_folder.h"
 #include "cli/output.h"
 #include "compression/codec_measure.h"
 #include "compression/codec_table.h"
 #include "compression/part_table.h"
 #include "compression/synthetic_source.h"
+#include "model/npy.h"
 #include "nlohmann/json.hpp"
 
 namespace isthmus {
@@ -83,30 +85,53 @@ absl::Status List(const Invocation& in) {
   return absl::OkStatus();
 }
 
+// A matrix, or the frames of an edge.
 struct Source {
   std::string name;
-  NpyMatrix matrix;
-  bool synthetic = true;
+  bool synthetic = false;
+  std::vector<float> values;
+  int64_t width = 0;
+  std::optional<CapturedEdge> capture;
+  bool IsGradient() const {
+    return capture.has_value() && capture->direction == Direction::kBackward;
+  }
 };
 
-absl::StatusOr<std::vector<Source>> Sources(const Invocation& in) {
+absl::StatusOr<std::vector<Source>> SourcesFromInput(const std::string& path) {
   std::vector<Source> sources;
-  if (in.Has("input")) {
-    ISTHMUS_ASSIGN_OR_RETURN(NpyMatrix matrix, ReadNpy(in.Text("input")));
-    sources.push_back({in.Text("input"), std::move(matrix), false});
+  if (IsDumpFolder(path)) {
+    ISTHMUS_ASSIGN_OR_RETURN(std::vector<DumpedEdge> edges, ReadDumpFolder(path));
+    for (DumpedEdge& edge : edges)
+      sources.push_back({edge.name, false, {}, edge.capture.width, std::move(edge.capture)});
     return sources;
   }
+  ISTHMUS_ASSIGN_OR_RETURN(const Tensor tensor, ReadNpy(path));
+  if (tensor.dtype() != DType::kF32)
+    return InvalidArgument(path, ": expected '<f4' values, got ", Name(tensor.dtype()));
+  const absl::Span<const float> values = tensor.floats();
+  sources.push_back({path, false, {values.begin(), values.end()}, tensor.shape().back(), {}});
+  return sources;
+}
+
+absl::StatusOr<std::vector<Source>> Sources(const Invocation& in) {
+  if (in.Has("input")) {
+    absl::StatusOr<std::vector<Source>> sources = SourcesFromInput(in.Text("input"));
+    if (!sources.ok()) return Annotate(sources.status(), "--input");
+    return sources;
+  }
+  std::vector<Source> sources;
   for (const absl::string_view name : SyntheticSources()) {
     ISTHMUS_ASSIGN_OR_RETURN(std::vector<float> values,
                              SyntheticValues(name, kBenchTokens, kBenchWidth));
-    sources.push_back({std::string(name), {std::move(values), kBenchWidth}, true});
+    sources.push_back({std::string(name), true, std::move(values), kBenchWidth, {}});
   }
   return sources;
 }
 
 absl::StatusOr<Json> BenchRow(const std::string& codec, const Source& source) {
   const absl::StatusOr<CodecMeasure> measure =
-      MeasureCodec(codec, source.matrix.values, source.matrix.width);
+      source.capture.has_value() ? MeasureCapture(codec, *source.capture)
+                                 : MeasureCodec(codec, source.values, source.width);
   if (!measure.ok()) return Annotate(measure.status(), absl::StrCat(codec, " on ", source.name));
   const bool lossless = std::isinf(measure->snr_db);
   Json row = {{"codec", codec},
@@ -145,20 +170,25 @@ std::string BenchForPeople(const Json& report) {
   }
   return absl::StrCat(Table(table), "\nmemcpy ",
                       absl::StrFormat("%.2f", report["memcpy_gb_per_s"].get<double>()),
-                      " GB/s; bits and SNR of the first visit of every sample\n");
+                      " GB/s; bits and SNR of the first visit of every sample, of a captured "
+                      "edge over all its frames from a cold start\n");
 }
 
 absl::Status Bench(const Invocation& in) {
-  std::vector<std::string> codecs = in.Texts("codec");
-  if (codecs.empty())
-    for (const CodecRow& row : CodecTable()) codecs.emplace_back(row.example);
-  for (const std::string& codec : codecs) ISTHMUS_RETURN_IF_ERROR(Codec::Parse(codec).status());
+  std::vector<std::string> texts = in.Texts("codec");
+  if (texts.empty())
+    for (const CodecRow& row : CodecTable()) texts.emplace_back(row.example);
+  std::vector<std::shared_ptr<const Codec>> codecs;
+  for (const std::string& text : texts) {
+    ISTHMUS_ASSIGN_OR_RETURN(codecs.emplace_back(), Codec::Parse(text));
+  }
   ISTHMUS_ASSIGN_OR_RETURN(const std::vector<Source> sources, Sources(in));
   Json report = {{"memcpy_gb_per_s", MemcpyGbPerS(kBenchTokens * kBenchWidth)},
                  {"rows", Json::array()}};
   for (const Source& source : sources) {
-    for (const std::string& codec : codecs) {
-      ISTHMUS_ASSIGN_OR_RETURN(Json row, BenchRow(codec, source));
+    for (const auto& codec : codecs) {
+      if (codec->ForwardOnly() && source.IsGradient()) continue;
+      ISTHMUS_ASSIGN_OR_RETURN(Json row, BenchRow(codec->text(), source));
       report["rows"].push_back(std::move(row));
     }
   }
@@ -183,10 +213,13 @@ CliCommand CodecCommand() {
           .least_arguments = 1,
           .most_arguments = 1,
           .summary = "the codecs of this build; their rate, distortion and speed",
-          .notes = "bench codes 4096 x 1024 made-up values of five kinds, or --input, on one core.",
+          .notes =
+              "bench codes 4096 x 1024 made-up values of five kinds, or --input, on one core.\n"
+              "Codecs of activations alone have no row for gradients.",
           .flags = {{.name = "input",
-                     .value = "FILE.npy",
-                     .help = "bench on this '<f4' array; the last dimension is the width"},
+                     .value = "FILE",
+                     .help = "bench on this .npy file ('<f4'; the last dimension is the width) or "
+                             "on a folder of train --dump-edges"},
                     {.name = "codec",
                      .value = "SPEC",
                      .help = "bench this codec (again for more; default: one of each)",

@@ -1,4 +1,5 @@
-// isthmus inspect: what a checkpoint, a model folder, an adapter or a safetensors file holds.
+// isthmus inspect: what a checkpoint, a model folder, an adapter, a safetensors file or a folder of
+// captured edges holds.
 #include <filesystem>
 
 #include "absl/strings/match.h"
@@ -7,6 +8,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "cli/commands.h"
+#include "cli/dump_folder.h"
 #include "cli/output.h"
 #include "client/run_output_checkpoint.h"
 #include "model/safetensors.h"
@@ -83,6 +85,21 @@ absl::StatusOr<std::string> ShowModel(const std::string& path) {
       Name(directory->stored_dtype()), id);
 }
 
+absl::StatusOr<std::string> ShowDump(const std::string& path) {
+  ISTHMUS_ASSIGN_OR_RETURN(const std::vector<DumpedEdge> edges, ReadDumpFolder(path));
+  std::vector<std::vector<std::string>> rows = {{"edge", "frames", "tokens", "width", "steps"}};
+  for (const DumpedEdge& edge : edges) {
+    size_t elements = 0;
+    for (const CapturedFrame& frame : edge.capture.frames) elements += frame.x_TD.size();
+    rows.push_back(
+        {edge.name, absl::StrCat(edge.capture.frames.size()),
+         absl::StrCat(elements / static_cast<size_t>(edge.capture.width)),
+         absl::StrCat(edge.capture.width),
+         absl::StrCat(edge.capture.frames.front().step, " to ", edge.capture.frames.back().step)});
+  }
+  return absl::StrCat("captured edges\n", Table(rows));
+}
+
 absl::StatusOr<std::string> Show(const std::string& path) {
   std::error_code error;
   if (!fs::exists(path, error))
@@ -94,8 +111,11 @@ absl::StatusOr<std::string> Show(const std::string& path) {
   if (Holds(path, "manifest.json")) return ShowCheckpoint(path);
   if (Holds(path, "adapter_config.json")) return ShowAdapter(path);
   if (Holds(path, "config.json")) return ShowModel(path);
-  return InvalidArgument(path,
-                         ": expected a checkpoint, an adapter or a model, got another folder");
+  if (IsDumpFolder(path)) return ShowDump(path);
+  return InvalidArgument(
+      path,
+      ": expected a checkpoint, an adapter, a model or captured edges, got another "
+      "folder");
 }
 
 absl::Status RunInspect(const Invocation& in) {
@@ -111,7 +131,7 @@ CliCommand InspectCommand() {
           .arguments = "FILE-OR-DIR",
           .least_arguments = 1,
           .most_arguments = 1,
-          .summary = "what a checkpoint, model, adapter or safetensors file holds",
+          .summary = "what a checkpoint, model, adapter, safetensors file or edge dump holds",
           .run = RunInspect};
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/status.h"
 #include "cli/commands.h"
+#include "cli/dump_flags.h"
 #include "cli/engine.h"
 #include "cli/metrics_flag.h"
 #include "cli/output.h"
@@ -21,6 +22,9 @@ absl::Status CheckFlags(const Invocation& in) {
   }
   if (in.Given("wait") && !in.Given("coordinator")) {
     return InvalidArgument("--wait: expected --coordinator beside it, got none");
+  }
+  if (in.Given("dump-steps") && !in.Given("dump-edges")) {
+    return InvalidArgument("--dump-steps: expected --dump-edges beside it, got none");
   }
   return absl::OkStatus();
 }
@@ -43,6 +47,7 @@ TrainContext ContextOf(const Invocation& in, const Job& job, Engine* engine, Pro
   context.device = in.Text("device");
   context.tls = TlsFor(in, job);
   context.insecure = in.On("insecure");
+  context.dump = DumpOf(in);
   context.progress = progress;
   context.signal = Interrupt::flag();
   return context;
@@ -77,7 +82,10 @@ CliCommand TrainCommand() {
       .least_arguments = 1,
       .most_arguments = 1,
       .summary = "fine-tunes a model as the job file says",
-      .notes = "Without --coordinator: an embedded cluster of child processes on this machine.",
+      .notes =
+          "Without --coordinator: an embedded cluster of child processes on this machine.\n"
+          "--dump-edges with --coordinator keeps what the client sends; each worker has its "
+          "own --dump-edges.",
       .flags = {{.name = "set",
                  .value = "KEY=VALUE",
                  .help = "a key of the job file, with dots",
@@ -101,7 +109,7 @@ CliCommand TrainCommand() {
                  .help = "report.json on standard output"}},
       .ends_orderly = true,
       .run = RunTrain};
-  for (const auto& more : {ComputeFlags(), SecurityFlags()}) {
+  for (const auto& more : {ComputeFlags(), DumpFlags(), SecurityFlags()}) {
     command.flags.insert(command.flags.end(), more.begin(), more.end());
   }
   return command;

@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "cli/commands.h"
+#include "cli/dump_flags.h"
 #include "cli/engine.h"
 #include "cli/metrics_flag.h"
 #include "cli/security_flags.h"
@@ -34,6 +35,7 @@ WorkerOptions OptionsOf(const Invocation& in) {
   options.version = std::string(IsthmusVersion());
   options.emulated_rate_mbps = in.Number("link-mbps");
   options.emulated_delay_ms = in.Number("link-delay-ms");
+  options.dump = DumpOf(in);
   return options;
 }
 
@@ -91,7 +93,7 @@ CliCommand WorkerCommand() {
                  .fallback = "0"}},
       .ends_orderly = true,
       .run = RunWorkerCommand};
-  for (const auto& more : {ComputeFlags(), SecurityFlags()}) {
+  for (const auto& more : {ComputeFlags(), DumpFlags(), SecurityFlags()}) {
     command.flags.insert(command.flags.end(), more.begin(), more.end());
   }
   return command;

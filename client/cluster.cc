@@ -30,6 +30,10 @@ std::vector<std::string> WorkerArguments(const ClusterOptions& options, const st
   if (options.link_delay_ms > 0.0) {
     arguments.push_back(absl::StrCat("--link-delay-ms=", options.link_delay_ms));
   }
+  if (!options.dump_dir.empty()) {
+    arguments.push_back(absl::StrCat("--dump-edges=", options.dump_dir));
+    arguments.push_back(absl::StrCat("--dump-steps=", options.dump_steps));
+  }
   return arguments;
 }
 

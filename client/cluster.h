@@ -22,6 +22,8 @@ struct ClusterOptions {
   std::string state_dir;        // workers get FOLDER/w0 …; "": nothing outlives them
   double link_rate_mbps = 0.0;  // emulation; 0: none
   double link_delay_ms = 0.0;
+  std::string dump_dir;  // workers keep there what they send; "": they do not
+  int64_t dump_steps = 0;
   double ready_wait_s = 60.0;
   std::function<std::string(const std::string& process)>
       log_path;  // "w0" -> file for what it writes

@@ -65,6 +65,8 @@ absl::StatusOr<std::unique_ptr<ClientSession>> ClientSession::Open(
   ISTHMUS_ASSIGN_OR_RETURN(
       session->runner_, StageRunner::Make(session->plan_, kClientParty, session->group_.get(),
                                           &session->inbox_, &session->links_, options.state_dir));
+  if (!options.dump.directory.empty())
+    session->runner_->set_edge_dump(std::make_unique<EdgeDump>(options.dump));
   ClientSession* self = session.get();
   session->runner_->set_control_handler(
       [self](Received received) { return self->OnControl(std::move(received)); });

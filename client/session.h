@@ -33,6 +33,7 @@ struct ClientSessionOptions {
   std::string device = "cpu";
   std::string state_dir;  // memory-mapped stores
   GrpcOptions grpc;
+  EdgeDumpOptions dump;  // what the client sends
 };
 
 // What a step left behind.

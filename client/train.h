@@ -12,6 +12,7 @@
 #include "client/run_output.h"
 #include "engine/stage.h"
 #include "link/tls.h"
+#include "pipeline/edge_dump.h"
 
 namespace isthmus {
 
@@ -29,6 +30,7 @@ struct TrainContext {
   TlsFiles tls;
   bool insecure = false;
   Progress* progress = nullptr;  // may be null
+  EdgeDumpOptions dump;          // of every party of an embedded cluster, else of the client
   const std::atomic<int>* signal =
       nullptr;  // number of the signal that asks to stop after this step; may be null
 };

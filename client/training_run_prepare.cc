@@ -52,6 +52,7 @@ absl::Status TrainingRun::Prepare() {
                               ? OutputMode::kResume
                               : (context_.overwrite ? OutputMode::kOverwrite : OutputMode::kNew);
   ISTHMUS_RETURN_IF_ERROR(RunOutput::Check(job_.output, mode));
+  ISTHMUS_RETURN_IF_ERROR(EdgeDump::Check(context_.dump));
   if (context_.resume) ISTHMUS_RETURN_IF_ERROR(TakeOverEarlierRun());
   ISTHMUS_RETURN_IF_ERROR(OpenModel());
   ISTHMUS_RETURN_IF_ERROR(CheckSplit());
@@ -183,6 +184,7 @@ absl::Status TrainingRun::Connect() {
     Note(checkpoint_.has_value() ? absl::StrCat("goes on from step ", checkpoint_->step)
                                  : "no checkpoint yet: starts at step 1");
   }
+  ISTHMUS_RETURN_IF_ERROR(EdgeDump::Prepare(context_.dump));
   if (context_.coordinator.empty()) ISTHMUS_RETURN_IF_ERROR(StartCluster());
   ISTHMUS_RETURN_IF_ERROR(SubmitJob());
   return OpenSession();
@@ -200,6 +202,8 @@ absl::Status TrainingRun::StartCluster() {
   options.model_root = job_.model;
   options.link_rate_mbps = job_.link.rate_mbps;
   options.link_delay_ms = job_.link.delay_ms;
+  options.dump_dir = context_.dump.directory;
+  options.dump_steps = context_.dump.steps;
   options.log_path = [this](const std::string& process) { return output_->LogPath(process); };
   ISTHMUS_ASSIGN_OR_RETURN(cluster_, EmbeddedCluster::Start(options));
   return absl::OkStatus();
@@ -240,6 +244,7 @@ absl::Status TrainingRun::OpenSession() {
   options.threads = threads_;
   options.device = context_.device;
   options.state_dir = output_->Path("state");
+  options.dump = context_.dump;
   if (cluster_ == nullptr) options.grpc.tls = tls_;
   if (job_.link.given())
     options.grpc.shaper = std::make_shared<Shaper>(job_.link.rate_mbps,

@@ -1,13 +1,16 @@
-// Rate, distortion and speed of one codec on one matrix: what `isthmus codec bench` prints.
+// Rate, distortion and speed of one codec on one matrix or on captured frames: what `isthmus codec
+// bench` prints.
 #ifndef ISTHMUS_COMPRESSION_CODEC_MEASURE_H_
 #define ISTHMUS_COMPRESSION_CODEC_MEASURE_H_
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "compression/codec.h"
 
 namespace isthmus {
 
@@ -27,6 +30,25 @@ struct CodecMeasure {
 // them.
 absl::StatusOr<CodecMeasure> MeasureCodec(absl::string_view spec, absl::Span<const float> x_TD,
                                           int64_t width, int turns = 3);
+
+// A frame as it went over an edge, before encoding.
+struct CapturedFrame {
+  std::vector<float> x_TD;
+  std::vector<SampleRows> samples;
+  std::vector<uint32_t> row_ids;  // may be empty
+  uint64_t step = 0;
+  uint32_t micro_batch = 0;
+};
+struct CapturedEdge {
+  int64_t width = 0;
+  Direction direction = Direction::kForward;
+  bool shared_row_ids = false;
+  std::vector<CapturedFrame> frames;  // in the order they were sent, every one of whole rows
+};
+
+// Replays the frames from a cold start, state advancing as in the run. Rate and distortion are of
+// all of them; times are the sum over the frames.
+absl::StatusOr<CodecMeasure> MeasureCapture(absl::string_view spec, const CapturedEdge& edge);
 
 // Copies of the same size, median of `turns`.
 double MemcpyGbPerS(int64_t elements, int turns = 5);

@@ -224,16 +224,25 @@ absl::StatusOr<Tensor> StageRunner::DecodeOn(uint32_t edge, Frame frame, MicroBa
   }
 }
 
+// The first edge's sender knows the tokens; what leaves it are numbers of its own.
+EdgeHints StageRunner::HintsOf(const EdgeSender& sender, const MicroBatch& mb) const {
+  const bool inner = sender.shape().direction == Direction::kForward && sender.shape().edge > 0;
+  if (!inner) return {{mb.ids.begin(), mb.ids.end()}, Tensor()};
+  const auto hints = hints_.find(mb.index);
+  return hints == hints_.end() ? EdgeHints() : hints->second;
+}
+
 absl::Status StageRunner::SendOn(uint32_t edge, const MicroBatch& mb, Tensor tensor) {
   EdgeEnd& end = edges_.at(edge);
   const bool forward = end.sender->shape().direction == Direction::kForward;
+  const EdgeHints hints = HintsOf(*end.sender, mb);
+  const bool again = end.kept.contains(mb.index);  // as a key frame
+  if (dump_ != nullptr && pass_.mode == EdgeMode::kTrain && !again)
+    ISTHMUS_RETURN_IF_ERROR(dump_->Keep(end.sender->shape(), mb, tensor, hints.row_ids));
   absl::StatusOr<Frame> frame;
   {
     Stopwatch watch(&times_.encode_s);
-    // The first edge's sender knows the tokens; what leaves it are numbers of its own.
-    EdgeHints tokens{{mb.ids.begin(), mb.ids.end()}, Tensor()};
-    frame = end.sender->Encode(mb, tensor, pass_.mode, outlet_->tls(end.peer),
-                               forward && edge > 0 ? hints_[mb.index] : tokens);
+    frame = end.sender->Encode(mb, tensor, pass_.mode, outlet_->tls(end.peer), hints);
   }
   ISTHMUS_RETURN_IF_ERROR(frame.status());
   if (forward && edge == 0) KeepRowIds(mb.index, end.sender->encoder()->RowIds());

@@ -22,6 +22,7 @@
 #include "link/frame.h"
 #include "link/inbox.h"
 #include "pipeline/edge_codec.h"
+#include "pipeline/edge_dump.h"
 #include "pipeline/plan.h"
 
 namespace isthmus {
@@ -79,6 +80,9 @@ class StageRunner {
   // the pass with it.
   using ControlHandler = std::function<absl::Status(Received)>;
   void set_control_handler(ControlHandler handler) { on_control_ = std::move(handler); }
+
+  // Keeps what training sends from here on.
+  void set_edge_dump(std::unique_ptr<EdgeDump> dump) { dump_ = std::move(dump); }
 
   // Runs the party's actions. `source` is null at workers. Where losses end up (the party with the
   // head, and the client) `losses` has one entry per micro-batch afterwards.
@@ -141,6 +145,7 @@ class StageRunner {
   absl::StatusOr<Tensor> DecodeOn(uint32_t edge, Frame frame, MicroBatch* mb);
   void KeepRowIds(uint32_t micro_batch, absl::Span<const uint32_t> ids);
   absl::Status SendOn(uint32_t edge, const MicroBatch& mb, Tensor tensor);
+  EdgeHints HintsOf(const EdgeSender& sender, const MicroBatch& mb) const;
   absl::StatusOr<Frame> Take(FrameKind kind, uint32_t edge, uint32_t micro_batch);
   absl::StatusOr<std::optional<size_t>> TakeAny(const std::vector<Inbox::Slot>& slots, bool wait,
                                                 Frame* frame);
@@ -165,6 +170,7 @@ class StageRunner {
   std::map<uint32_t, EdgeEnd> edges_;
 
   ControlHandler on_control_;
+  std::unique_ptr<EdgeDump> dump_;  // null: none is kept
 
   PassSpec pass_;
   BatchSource* source_ = nullptr;

@@ -121,6 +121,8 @@ absl::Status Session::LoadStages() {
                                                        weights_.get(), shared));
   ISTHMUS_ASSIGN_OR_RETURN(runner_, StageRunner::Make(plan_, party_, group_.get(), &inbox_, &links_,
                                                       options_.state_dir));
+  if (!options_.dump.directory.empty())
+    runner_->set_edge_dump(std::make_unique<EdgeDump>(options_.dump));
   runner_->set_control_handler([this](Received received) -> absl::Status {
     ISTHMUS_ASSIGN_OR_RETURN(v1::Packet packet, ParsePacket(received.frame));
     if (packet.has_failure()) return FailureStatus(packet.failure(), "client");

@@ -33,6 +33,7 @@ struct SessionOptions {
   std::string device = "cpu";
   GrpcOptions grpc;  // for the links this worker dials
   int64_t link_wait_us = 30'000'000;
+  EdgeDumpOptions dump;
 };
 
 class Session {

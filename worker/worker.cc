@@ -185,6 +185,7 @@ absl::Status RunWorker(const WorkerOptions& options, Engine* engine,
   ISTHMUS_RETURN_IF_ERROR(
       CheckAddressSecurity(options.coordinator, options.tls, options.insecure, "--coordinator"));
   if (!options.state_dir.empty()) ISTHMUS_RETURN_IF_ERROR(MakeDirectories(options.state_dir));
+  ISTHMUS_RETURN_IF_ERROR(EdgeDump::Prepare(options.dump));
 
   SessionOptions session_options;
   session_options.engine = engine;
@@ -193,6 +194,7 @@ absl::Status RunWorker(const WorkerOptions& options, Engine* engine,
   session_options.threads = options.threads;
   session_options.device = options.device;
   session_options.grpc.tls = options.tls;
+  session_options.dump = options.dump;
 
   std::unique_ptr<WorkerControl> control;
   SessionTable sessions(session_options,

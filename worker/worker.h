@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "engine/stage.h"
 #include "link/tls.h"
+#include "pipeline/edge_dump.h"
 #include "worker/weights.h"
 
 namespace isthmus {
@@ -28,6 +29,7 @@ struct WorkerOptions {
   double join_wait_s = 60.0;        // for a coordinator that is not there yet
   double emulated_rate_mbps = 0.0;  // link emulation for embedded clusters and benches: 0 = none
   double emulated_delay_ms = 0.0;
+  EdgeDumpOptions dump;  // what this worker sends over its edges
 };
 
 // Runs until `wait_for_stop` returns, then drains: takes no new job, lets a running one end unless

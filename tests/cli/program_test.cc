@@ -194,6 +194,33 @@ TEST_F(ProgramTest, CodecBenchReadsAFile) {
   ExpectRefused("codec bench --codec zip9", "zip9");
 }
 
+TEST_F(ProgramTest, DumpedEdgesAreBenched) {
+  const std::string dump = folder_ + "/dump";
+  const std::string train = "train " + kExamples + "/demo.yaml --quiet --set train.steps=2 --set " +
+                            "data.eval=null --set codec=none --set link.rate_mbps=0 --overwrite " +
+                            "--set output=" + folder_ + "/run --dump-edges ";
+  Result result = Run(train + dump + " --dump-steps 1");
+  ASSERT_EQ(result.status, 0) << result.err;
+  ExpectRefused(train + dump, "--dump-edges");  // it is not empty now
+
+  result = Run("codec bench --json --codec none --codec 'aqsgd(bits=4)' --input " + dump);
+  ASSERT_EQ(result.status, 0) << result.err;
+  const Json rows = Json::parse(result.out)["rows"];
+  ASSERT_EQ(rows.size(), 9u);  // three edges, both directions; aqsgd codes no gradients
+  EXPECT_EQ(rows[0]["source"], "edge 0 forward");
+  EXPECT_EQ(rows[2]["source"], "edge 0 backward");
+  for (const Json& row : rows) EXPECT_EQ(row["elements"], rows[0]["elements"]);
+  EXPECT_EQ(rows[0]["bits_per_element"], 32.0);
+  EXPECT_THAT(Run("inspect " + dump).out, HasSubstr("edge 2 backward"));
+
+  std::string index = *ReadFile(dump + "/index.jsonl");
+  File("dump/index.jsonl", index + "{\"file\":\"../x.npy\"}\n");
+  ExpectRefused("codec bench --input " + dump, "index.jsonl");
+  index.replace(index.find("\"samples\":["), 11, "\"samples\":[1,");
+  File("dump/index.jsonl", index);
+  ExpectRefused("codec bench --input " + dump, "index.jsonl:1");
+}
+
 TEST_F(ProgramTest, GenerationRefusesCodecsForSequences) {
   ExpectRefused(
       "generate --model " + kModel + " --prompt Once --cut-after 1 --codec 'stamp(bits=4)'",

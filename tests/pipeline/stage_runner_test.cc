@@ -1,7 +1,13 @@
 #include "pipeline/stage_runner.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <filesystem>
+
+#include "base/file.h"
+#include "model/npy.h"
 #include "tests/pipeline/fake_engine.h"
 #include "tests/pipeline/parties.h"
 
@@ -166,6 +172,42 @@ TEST(StageRunnerTest, CodecStateSurvivesSaveAndRestore) {
     ASSERT_TRUE(resumed.runner(p)->RestoreCodecs(folder, hashes[p]).ok());
   EXPECT_EQ(LossSum(calm.Run(TrainPass(shape, 3))), LossSum(resumed.Run(TrainPass(shape, 3))));
   EXPECT_FALSE(resumed.runner(0)->RestoreCodecs(folder, "0123456789abcdef").ok());
+}
+
+// Every edge and direction of the first steps, each tensor once, as it was before encoding.
+TEST(StageRunnerTest, DumpKeepsWhatTrainingSends) {
+  const EdgeDumpOptions options{testing::TempDir() + "/edge-dump", 1};
+  std::filesystem::remove_all(options.directory);
+  ASSERT_TRUE(EdgeDump::Prepare(options).ok());
+  PlanShape shape;
+  shape.codec_forward = shape.codec_backward = "int4";
+  Parties parties(MakeTestPlan(shape));
+  for (uint32_t p = 0; p < 3; ++p)
+    parties.runner(p)->set_edge_dump(std::make_unique<EdgeDump>(options));
+  PassSpec evaluation = TrainPass(shape, 1);
+  evaluation.mode = EdgeMode::kEval;
+  ASSERT_TRUE(parties.Run(evaluation).status[0].ok());
+  for (uint64_t step = 1; step <= 2; ++step)
+    ASSERT_TRUE(parties.Run(TrainPass(shape, step)).status[0].ok());
+  const std::string index = *ReadFile(options.directory + "/index.jsonl");
+  EXPECT_EQ(std::count(index.begin(), index.end(), '\n'), 3 * 2 * shape.micro_batches);
+  const auto x = ReadNpy(options.directory + "/edge1_backward_step000001_mb03.npy");
+  ASSERT_TRUE(x.ok()) << x.status();
+  EXPECT_EQ(x->dim(1), shape.width);
+  EXPECT_TRUE(
+      std::filesystem::exists(options.directory + "/edge0_forward_step000001_mb00_row_ids.npy"));
+  EXPECT_EQ(EdgeDump::Check(options).code(), absl::StatusCode::kInvalidArgument);
+}
+
+// A second job into the same folder, or a full disk, ends the step and says so.
+TEST(StageRunnerTest, ADumpThatCannotBeWrittenEndsTheStep) {
+  const EdgeDumpOptions options{testing::TempDir() + "/edge-dump-gone", 1};
+  std::filesystem::remove_all(options.directory);
+  const PlanShape shape;
+  Parties parties(MakeTestPlan(shape));
+  parties.runner(1)->set_edge_dump(std::make_unique<EdgeDump>(options));
+  const absl::Status status = parties.Run(TrainPass(shape, 1)).status[1];
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("--dump-edges: "));
 }
 
 // A link that breaks before, after or inside any frame of a step costs nothing but time.
