@@ -131,7 +131,7 @@ CliCommand InspectCommand() {
           .arguments = "FILE-OR-DIR",
           .least_arguments = 1,
           .most_arguments = 1,
-          .summary = "what a checkpoint, model, adapter, safetensors file or edge dump holds",
+          .summary = "what a checkpoint, model, adapter, safetensors file or capture holds",
           .run = RunInspect};
 }
 
