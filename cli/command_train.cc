@@ -60,7 +60,7 @@ absl::Status RunTrain(const Invocation& in) {
     ISTHMUS_RETURN_IF_ERROR(CheckAddressSecurity(in.Text("coordinator"), TlsFor(in, job),
                                                  in.On("insecure"), "--coordinator"));
   }
-  ISTHMUS_ASSIGN_OR_RETURN(const auto exporter, StartMetrics(in, "client"));
+  ISTHMUS_ASSIGN_OR_RETURN(const auto exporter, StartMetrics(in, "client", TlsFor(in, job)));
   ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in));
   Progress progress(Progress::Choose(in.On("quiet")));
   ISTHMUS_ASSIGN_OR_RETURN(const Report report,

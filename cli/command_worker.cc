@@ -40,7 +40,7 @@ WorkerOptions OptionsOf(const Invocation& in) {
 }
 
 absl::Status RunWorkerCommand(const Invocation& in) {
-  ISTHMUS_ASSIGN_OR_RETURN(const auto exporter, StartMetrics(in, "worker"));
+  ISTHMUS_ASSIGN_OR_RETURN(const auto exporter, StartMetrics(in, "worker", TlsOf(in)));
   ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in));
   const auto ready = [](int port) { ReportReady({.grpc = port, .http = 0}); };
   ISTHMUS_RETURN_IF_ERROR(

@@ -2,7 +2,6 @@
 
 #include "base/status.h"
 #include "client/report.h"
-#include "link/tls.h"
 
 namespace isthmus {
 
@@ -14,11 +13,12 @@ Flag MetricsFlag(const std::string& fallback) {
 }
 
 absl::StatusOr<std::unique_ptr<MetricsExporter>> StartMetrics(const Invocation& invocation,
-                                                              absl::string_view role) {
+                                                              absl::string_view role,
+                                                              const TlsFiles& tls) {
   const std::string address = invocation.Text("metrics");
   if (address == "off") return std::unique_ptr<MetricsExporter>();
   ISTHMUS_RETURN_IF_ERROR(
-      CheckAddressSecurity(address, {}, invocation.On("insecure"), "--metrics"));
+      CheckAddressSecurity(address, tls, invocation.On("insecure"), "--metrics"));
   Metrics::Global().DeclareRole(role, IsthmusVersion());
   return MetricsExporter::Start(address, "--metrics", &Metrics::Global());
 }

@@ -8,14 +8,18 @@
 #include "absl/status/statusor.h"
 #include "cli/flags.h"
 #include "coordinator/metrics_exporter.h"
+#include "link/tls.h"
 
 namespace isthmus {
 
 // `fallback` is an address, or "off".
 Flag MetricsFlag(const std::string& fallback);
-// `role`: "worker", "client". Null with `off`. Keep it as long as metrics are to be served.
+// `role`: "worker", "client". `tls`: of the process's links; metrics are plain HTTP, but a cluster
+// that has them may be scraped from another machine without --insecure (docs/security.md). Null
+// with `off`. Keep it as long as metrics are to be served.
 absl::StatusOr<std::unique_ptr<MetricsExporter>> StartMetrics(const Invocation& invocation,
-                                                              absl::string_view role);
+                                                              absl::string_view role,
+                                                              const TlsFiles& tls);
 
 }  // namespace isthmus
 

@@ -74,6 +74,16 @@ TEST_F(ProgramTest, UsageErrors) {
   ExpectRefused("train a b", "b");
 }
 
+// A cluster with TLS on its links may be scraped from another machine; one without needs --insecure.
+TEST_F(ProgramTest, MetricsBeyondThisMachine) {
+  const std::string worker = "worker --coordinator=127.0.0.1:1 --metrics=0.0.0.0:0";
+  ExpectRefused(worker, "--metrics: expected a loopback address");
+  const std::string files = " --tls-ca=none.pem --tls-cert=none.pem --tls-key=none.key";
+  const Result result = Run(worker + files);
+  EXPECT_EQ(result.status, 2) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("none.pem"));
+}
+
 TEST_F(ProgramTest, HelpShowsOnlyWhatExists) {
   const Result help = Run("--help");
   EXPECT_EQ(help.status, 0);
