@@ -22,9 +22,8 @@ int64_t Shaper::Arrival(int64_t now_us, int64_t wire_bytes) {
   MutexLock lock(&mutex_);
   // The first byte came no later than the frame's own length at full rate before its last.
   const double now = static_cast<double>(now_us);
-  ingress_free_us_ =
-      std::max(ingress_free_us_ + static_cast<double>(wire_bytes) / bytes_per_us_, now);
-  return static_cast<int64_t>(std::ceil(ingress_free_us_));
+  const double length = static_cast<double>(wire_bytes) / bytes_per_us_;
+  return static_cast<int64_t>(std::ceil(downlink_.Pass(now - length, now, length)));
 }
 
 }  // namespace isthmus

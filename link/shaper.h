@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "base/downlink.h"
 #include "base/mutex.h"
 
 namespace isthmus {
@@ -27,7 +28,7 @@ class Shaper {
   const int64_t delay_us_;
   Mutex mutex_;
   double egress_free_us_ ISTHMUS_GUARDED_BY(mutex_) = 0.0;
-  double ingress_free_us_ ISTHMUS_GUARDED_BY(mutex_) = 0.0;
+  Downlink downlink_ ISTHMUS_GUARDED_BY(mutex_);
 };
 
 }  // namespace isthmus

@@ -1,21 +1,35 @@
 #include "pipeline/simulator.h"
 
 #include <algorithm>
+#include <deque>
 #include <limits>
 #include <map>
 #include <optional>
 #include <queue>
 #include <tuple>
+#include <utility>
+
+#include "base/downlink.h"
 
 namespace isthmus {
 namespace {
 
-// The frame that `enabled` needs arrives at `time`.
-struct Arrival {
+// A frame on its way: what it lets the receiver do, and how long either host's link is busy with
+// it.
+struct Flight {
+  uint32_t from = 0, to = 0;
+  Action enabled;
+  double out_s = 0.0, in_s = 0.0;
+};
+
+// Something that happens on the links at `time`.
+struct Event {
+  enum class What { kLeft, kLastByte, kDelivered };
   double time;
   uint64_t order;  // ties in the order of creation: deterministic
-  Action enabled;
-  bool operator>(const Arrival& other) const {
+  What what;
+  Flight flight;
+  bool operator>(const Event& other) const {
     return std::tie(time, order) > std::tie(other.time, other.order);
   }
 };
@@ -33,7 +47,7 @@ class StepSimulation {
     cores_ = shared_cores > 0 ? shared_cores : parties;
     running_.resize(parties);
     egress_free_.assign(parties, 0.0);
-    ingress_free_.assign(parties, 0.0);
+    downlinks_.resize(parties);
     result_.busy_s.assign(parties, 0.0);
     result_.egress_s.assign(parties, 0.0);
   }
@@ -44,12 +58,13 @@ class StepSimulation {
       const uint32_t next = FirstToFinish();
       const double finish =
           next < running_.size() ? now_ + running_[next]->left_s / Speed() : kNever;
-      const double arrival = arrivals_.empty() ? kNever : arrivals_.top().time;
-      if (finish == kNever && arrival == kNever) return result_;
-      Compute(std::min(finish, arrival));
-      if (arrival <= finish) {
-        arrived_[Key(arrivals_.top().enabled)] = true;
-        arrivals_.pop();
+      const double event = events_.empty() ? kNever : events_.top().time;
+      if (finish == kNever && event == kNever) return result_;
+      Compute(std::min(finish, event));
+      if (event <= finish) {
+        const Event happened = events_.top();
+        events_.pop();
+        Happen(happened);
       } else {
         Finish(next);
       }
@@ -61,6 +76,11 @@ class StepSimulation {
   static ActionKey Key(const Action& a) {
     return {static_cast<int>(a.work), a.stage, a.micro_batch};
   }
+  // One link, one direction.
+  struct Queue {
+    std::deque<Flight> waiting;
+    bool sending = false;
+  };
   struct Running {
     Action action;
     double left_s;  // on a core of its own
@@ -113,18 +133,49 @@ class StepSimulation {
   void SendOn(const Action& done) {
     const bool up = done.work == Work::kForward;
     if (up ? done.stage + 1 == party_of_.size() : done.stage == 0) return;
-    const Action enabled{done.work, up ? done.stage + 1 : done.stage - 1, done.micro_batch};
+    Flight flight;
+    flight.enabled = {done.work, up ? done.stage + 1 : done.stage - 1, done.micro_batch};
+    flight.from = party_of_[done.stage];
+    flight.to = party_of_[flight.enabled.stage];
     const EdgeCost& edge = edges_[up ? done.stage : done.stage - 1];
     const double bytes = static_cast<double>(up ? edge.forward_bytes : edge.backward_bytes);
-    const uint32_t from = party_of_[done.stage], to = party_of_[enabled.stage];
-    const double out_s = Seconds(bytes, links_[from].rate_mbps),
-                 in_s = Seconds(bytes, links_[to].rate_mbps);
-    egress_free_[from] = std::max(egress_free_[from], now_) + out_s;
-    result_.egress_s[from] += out_s;
-    // Cut-through: the receiver's link may start with the first byte, not after the last.
-    const double last_byte = egress_free_[from] + links_[from].delay_s;
-    ingress_free_[to] = std::max({ingress_free_[to] + in_s, last_byte, last_byte - out_s + in_s});
-    arrivals_.push({ingress_free_[to], order_++, enabled});
+    flight.out_s = Seconds(bytes, links_[flight.from].rate_mbps);
+    flight.in_s = Seconds(bytes, links_[flight.to].rate_mbps);
+    Queue& queue = queues_[{flight.from, flight.to}];
+    queue.waiting.push_back(flight);
+    Transmit(&queue);
+  }
+
+  // A link hands its host one frame at a time, so that a host's links take turns.
+  void Transmit(Queue* queue) {
+    if (queue->sending || queue->waiting.empty()) return;
+    const Flight flight = queue->waiting.front();
+    queue->waiting.pop_front();
+    queue->sending = true;
+    double& free = egress_free_[flight.from];
+    free = std::max(free, now_) + flight.out_s;
+    result_.egress_s[flight.from] += flight.out_s;
+    At(free, Event::What::kLeft, flight);
+    At(free + links_[flight.from].delay_s, Event::What::kLastByte, flight);
+  }
+
+  void Happen(const Event& event) {
+    const Flight& flight = event.flight;
+    if (event.what == Event::What::kLeft) {
+      Queue& queue = queues_[{flight.from, flight.to}];
+      queue.sending = false;
+      Transmit(&queue);
+    } else if (event.what == Event::What::kLastByte) {
+      // Cut-through: the receiver's link began with the first byte, as far as it was free.
+      const double first = now_ - std::max(flight.out_s, flight.in_s);
+      At(downlinks_[flight.to].Pass(first, now_, flight.in_s), Event::What::kDelivered, flight);
+    } else {
+      arrived_[Key(flight.enabled)] = true;
+    }
+  }
+
+  void At(double time, Event::What what, const Flight& flight) {
+    events_.push({time, order_++, what, flight});
   }
 
   static double Seconds(double bytes, double rate_mbps) {
@@ -139,9 +190,11 @@ class StepSimulation {
   std::vector<std::optional<Running>> running_;  // by party
   uint32_t cores_ = 1;
   double now_ = 0.0;
-  std::vector<double> egress_free_, ingress_free_;
+  std::vector<double> egress_free_;
+  std::vector<Downlink> downlinks_;
   std::map<ActionKey, bool> arrived_;
-  std::priority_queue<Arrival, std::vector<Arrival>, std::greater<>> arrivals_;
+  std::map<std::pair<uint32_t, uint32_t>, Queue> queues_;  // by sender and receiver
+  std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   uint64_t order_ = 0;
   SimulatedStep result_;
 };
