@@ -74,7 +74,8 @@ TEST_F(ProgramTest, UsageErrors) {
   ExpectRefused("train a b", "b");
 }
 
-// A cluster with TLS on its links may be scraped from another machine; one without needs --insecure.
+// A cluster with TLS on its links may be scraped from another machine; one without needs
+// --insecure.
 TEST_F(ProgramTest, MetricsBeyondThisMachine) {
   const std::string worker = "worker --coordinator=127.0.0.1:1 --metrics=0.0.0.0:0";
   ExpectRefused(worker, "--metrics: expected a loopback address");

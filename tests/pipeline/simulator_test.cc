@@ -34,6 +34,17 @@ TEST(SimulatorTest, ManyMicroBatchesApproachTheBusiestResource) {
             1.8 * bound);
 }
 
+// The client's uplink and every other is busy with 2 x 16 frames of 0.1 s; the ring of three hosts
+// has one frame's way before and two after that. Gradients that wait behind activations must not
+// book the receivers' links meanwhile.
+TEST(SimulatorTest, ALinkBoundRingIsBusyAllTheTime) {
+  const std::vector<StageCost> stages(4, {0.0, 0.0});
+  const std::vector<EdgeCost> edges(3, {1'000'000, 1'000'000});
+  const auto step = Simulate("gpipe", {0, 1, 2, 0}, 16, stages, edges, {80.0, 0.0});
+  EXPECT_GE(step.step_s, 3.5 - 1e-9);
+  EXPECT_LE(step.step_s, 3.7);
+}
+
 TEST(SimulatorTest, ProcessesOfOneMachineShareItsCores) {
   // Four micro-batches over three parties without links to wait for: the work is 4 x (3 + 6) s.
   const auto schedule = MakeSchedule("gpipe", {{0, 1, 2}, 4, false});
