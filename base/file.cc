@@ -8,7 +8,10 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <map>
 
+#include "base/done_reading.h"
+#include "base/mutex.h"
 #include "base/status.h"
 
 namespace isthmus {
@@ -35,6 +38,16 @@ class Fd {
  private:
   int fd_;
 };
+
+// Every MappedFile of this process, by its first byte: pages may be dropped there and nowhere else.
+struct Maps {
+  Mutex mutex;
+  std::map<uintptr_t, size_t> sizes ISTHMUS_GUARDED_BY(mutex);
+};
+Maps& AllMaps() {
+  static Maps* const maps = new Maps;  // never destroyed: a map may outlive static objects
+  return *maps;
+}
 
 }  // namespace
 
@@ -104,11 +117,36 @@ absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::st
   if (size == 0) return std::shared_ptr<const MappedFile>(new MappedFile(nullptr, 0));
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
   if (data == MAP_FAILED) return FromErrno(path, "map the file");
+  {
+    MutexLock lock(&AllMaps().mutex);
+    AllMaps().sizes[reinterpret_cast<uintptr_t>(data)] = size;
+  }
   return std::shared_ptr<const MappedFile>(new MappedFile(static_cast<const uint8_t*>(data), size));
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<uint8_t*>(data_), size_);
+  if (data_ == nullptr) return;
+  {
+    MutexLock lock(&AllMaps().mutex);
+    AllMaps().sizes.erase(reinterpret_cast<uintptr_t>(data_));
+  }
+  ::munmap(const_cast<uint8_t*>(data_), size_);
+}
+
+void DoneReading(absl::Span<const uint8_t> bytes) {
+  // Whole pages only: the first and the last may belong to a neighbour.
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto first = reinterpret_cast<uintptr_t>(bytes.data());
+  const uintptr_t begin = (first + page - 1) / page * page;
+  const uintptr_t end = (first + bytes.size()) / page * page;
+  if (begin >= end) return;
+  Maps& maps = AllMaps();
+  MutexLock lock(&maps.mutex);  // the map stays while its pages go
+  auto it = maps.sizes.upper_bound(first);
+  if (it == maps.sizes.begin()) return;
+  --it;
+  if (first + bytes.size() > it->first + it->second) return;
+  ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 }  // namespace isthmus

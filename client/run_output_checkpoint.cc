@@ -12,10 +12,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "base/crc32c.h"
+#include "base/done_reading.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "client/report.h"
-#include "model/safetensors.h"
 #include "nlohmann/json.hpp"
 
 namespace isthmus {
@@ -34,6 +34,26 @@ constexpr char kLeavingPrefix[] = ".leaving-";
 
 uint32_t Crc32cOf(absl::string_view text) {
   return Crc32c({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+}
+
+// Size and CRC-32C of a file, read in blocks: a checkpoint is several times the size of the model.
+struct FileSum {
+  int64_t bytes = 0;
+  uint32_t crc32c = 0;
+};
+
+absl::StatusOr<FileSum> SumOf(const std::string& path) {
+  constexpr size_t kBlockBytes = size_t{8} << 20;
+  ISTHMUS_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
+  FileSum sum;
+  for (auto rest = file->bytes(); !rest.empty();) {
+    const auto block = rest.first(std::min(rest.size(), kBlockBytes));
+    sum.crc32c = Crc32c(block, sum.crc32c);
+    sum.bytes += static_cast<int64_t>(block.size());
+    DoneReading(block);
+    rest.remove_prefix(block.size());
+  }
+  return sum;
 }
 
 // Files and folders alike: after it, a crash of the machine keeps them.
@@ -90,9 +110,9 @@ absl::StatusOr<Json> ListFiles(const std::string& directory) {
   Json files = Json::object();
   for (const std::string& name : names) {
     const std::string path = absl::StrCat(directory, "/", name);
-    ISTHMUS_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
+    ISTHMUS_ASSIGN_OR_RETURN(const FileSum sum, SumOf(path));
     ISTHMUS_RETURN_IF_ERROR(SyncPath(path));
-    files[name] = {{"bytes", file->bytes().size()}, {"crc32c", Crc32c(file->bytes())}};
+    files[name] = {{"bytes", sum.bytes}, {"crc32c", sum.crc32c}};
   }
   return files;
 }
@@ -134,17 +154,16 @@ absl::StatusOr<Json> ReadManifest(const std::string& directory) {
 }
 
 absl::Status CheckFile(const std::string& path, const Json& entry) {
-  const auto file = MappedFile::Open(path);
-  if (!file.ok()) return DataLoss(path, ": expected the file, got ", file.status().message());
-  const int64_t bytes = static_cast<int64_t>((*file)->bytes().size());
+  const auto sum = SumOf(path);
+  if (!sum.ok()) return DataLoss(path, ": expected the file, got ", sum.status().message());
   const int64_t expected = entry.value("bytes", int64_t{-1});
-  if (bytes != expected) {
-    return DataLoss(path, ": expected ", expected, " bytes, got ", bytes, " (damaged checkpoint)");
+  if (sum->bytes != expected) {
+    return DataLoss(path, ": expected ", expected, " bytes, got ", sum->bytes,
+                    " (damaged checkpoint)");
   }
-  const uint32_t crc = Crc32c((*file)->bytes());
   const uint32_t expected_crc = entry.value("crc32c", uint32_t{0});
-  if (crc != expected_crc) {
-    return DataLoss(path, ": expected checksum ", expected_crc, ", got ", crc,
+  if (sum->crc32c != expected_crc) {
+    return DataLoss(path, ": expected checksum ", expected_crc, ", got ", sum->crc32c,
                     " (damaged checkpoint)");
   }
   return absl::OkStatus();
@@ -188,14 +207,15 @@ absl::StatusOr<std::string> CheckpointWriter::CodecDirectory(uint32_t party) {
   return path;
 }
 
-absl::Status CheckpointWriter::Commit(const Checkpoint& checkpoint) {
+absl::Status CheckpointWriter::Commit(const Checkpoint& facts, const TensorStream& trained,
+                                      const TensorStream& optimizer) {
   ISTHMUS_RETURN_IF_ERROR(
-      WriteSafetensors(absl::StrCat(making_path_, "/", kTrained), checkpoint.trained));
-  ISTHMUS_RETURN_IF_ERROR(
-      WriteSafetensors(absl::StrCat(making_path_, "/", kOptimizer), checkpoint.optimizer));
+      WriteSafetensors(absl::StrCat(making_path_, "/", kTrained), trained.headers, trained.load));
+  ISTHMUS_RETURN_IF_ERROR(WriteSafetensors(absl::StrCat(making_path_, "/", kOptimizer),
+                                           optimizer.headers, optimizer.load));
   ISTHMUS_ASSIGN_OR_RETURN(Json files, ListFiles(making_path_));
   ISTHMUS_RETURN_IF_ERROR(WriteFileAtomic(absl::StrCat(making_path_, "/", kManifest),
-                                          ManifestText(checkpoint, std::move(files))));
+                                          ManifestText(facts, std::move(files))));
   ISTHMUS_RETURN_IF_ERROR(SyncPath(making_path_));
   std::error_code error;
   if (fs::exists(final_path_, error)) ISTHMUS_RETURN_IF_ERROR(RemoveFolder(final_path_));

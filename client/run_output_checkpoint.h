@@ -20,14 +20,14 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/types/span.h"
 #include "base/tensor.h"
+#include "model/safetensors.h"
 
 namespace isthmus {
 
 struct Checkpoint {
   int64_t step = 0;                              // updates done
-  std::vector<NamedTensor> trained;              // of all parties
+  std::vector<NamedTensor> trained;              // of all parties; views of the file
   std::vector<NamedTensor> optimizer;            // of all parties; "step" once
   std::map<uint32_t, std::string> codec_hashes;  // by party; empty where nothing is kept
   std::string extra_json = "{}";  // one JSON object of the caller's: loss so far, byte counts …
@@ -45,8 +45,10 @@ class CheckpointWriter {
 
   // Where `party` writes its codec state before Commit; absolute. The folder exists.
   absl::StatusOr<std::string> CodecDirectory(uint32_t party);
-  // Writes tensors and manifest, syncs, renames. `checkpoint.step` is the one of Begin.
-  absl::Status Commit(const Checkpoint& checkpoint);
+  // Writes the tensors as they come, one in memory at a time, then the manifest; syncs, renames.
+  // `facts.step` is the one of Begin; tensors of `facts` are not looked at.
+  absl::Status Commit(const Checkpoint& facts, const TensorStream& trained,
+                      const TensorStream& optimizer);
 
  private:
   friend class CheckpointFolder;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/done_reading.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "base/status.h"
@@ -14,12 +15,15 @@
 namespace isthmus {
 namespace {
 
-constexpr int64_t kMaxStateBytes = int64_t{1} << 40;
+// A worker lists its state in a frame for each tensor: 24 000 for LoRA on every linear map of 80
+// layers and AdamW. Their bytes have a bound of their own.
+constexpr int64_t kMaxControlFrames = 1 << 16;
 
 Inbox::Bounds BoundsOf(const v1::Plan& plan) {
   Inbox::Bounds bounds;
   bounds.edges = static_cast<uint32_t>(plan.edges_size());
   bounds.micro_batches = 1u << 24;  // evaluation counts its windows
+  bounds.control_frames = kMaxControlFrames;
   return bounds;
 }
 
@@ -38,8 +42,7 @@ ClientSession::ClientSession(const v1::Plan& plan, const ModelConfig& config, We
       weights_(weights),
       inbox_(BoundsOf(plan)),
       links_(&inbox_),
-      metrics_("client", plan.job_id(), 0),
-      incoming_(std::make_unique<TensorAssembly>(kMaxStateBytes)) {
+      metrics_("client", plan.job_id(), 0) {
   for (uint32_t party = 1; party < static_cast<uint32_t>(plan_.parties_size()); ++party)
     workers_.push_back(party);
 }
@@ -123,7 +126,7 @@ absl::Status ClientSession::OnControl(Received received) {
     case v1::Packet::kTensorRequest:
       return ServeTensor(party, packet.tensor_request().name());
     case v1::Packet::kTensorChunk:
-      return incoming_->Add(packet.tensor_chunk());
+      return OnTensorChunk(party, packet.tensor_chunk());
     case v1::Packet::kStepNorms:
       squares_[party] = SquaresFromProto(packet.step_norms().squares());
       return absl::OkStatus();
@@ -150,8 +153,9 @@ absl::Status ClientSession::OnControl(Received received) {
 absl::Status ClientSession::ServeTensor(uint32_t party, const std::string& name) {
   absl::StatusOr<Tensor> tensor = weights_->Load(name);
   if (tensor.ok()) {
-    const NamedTensor named{name, *std::move(tensor)};
-    return SendTensors(&links_, party, {&named, 1});
+    const absl::Status sent = SendTensor(&links_, party, {name, *tensor});
+    DoneReading(tensor->bytes());
+    return sent;
   }
   v1::Packet packet;
   packet.mutable_tensor_chunk()->set_name(name);
@@ -269,124 +273,6 @@ absl::StatusOr<std::vector<MicroBatchLoss>> ClientSession::Evaluate(uint64_t ste
   for (const auto& report : reports) Count(report);
   metrics_.CountEdges(reports);
   return losses;
-}
-
-absl::Status ClientSession::Gather(bool optimizer, std::vector<NamedTensor>* trained,
-                                   std::vector<NamedTensor>* optimizer_state) {
-  v1::Packet gather;
-  gather.mutable_gather_state()->set_optimizer(optimizer);
-  std::vector<NamedTensor> all;
-  for (const uint32_t party :
-       workers_) {  // one after the other: chunks of two workers must not mix
-    ISTHMUS_RETURN_IF_ERROR(links_.SendPacket(party, gather));
-    ISTHMUS_RETURN_IF_ERROR(AwaitControl([this] { return !answers_.empty(); }));
-    if (!answers_.begin()->second.has_state_end() || !incoming_->complete())
-      return InvalidArgument(WorkerName(party), ": expected its state, got another message");
-    answers_.clear();
-    for (NamedTensor& t : incoming_->Take()) all.push_back(std::move(t));
-  }
-  SplitState(std::move(all), trained, optimizer_state);
-  ISTHMUS_ASSIGN_OR_RETURN(std::vector<NamedTensor> own, group_->Trained());
-  for (NamedTensor& t : own) trained->push_back(std::move(t));
-  if (optimizer) {
-    ISTHMUS_ASSIGN_OR_RETURN(std::vector<NamedTensor> own_optimizer, group_->OptimizerState());
-    for (NamedTensor& t : own_optimizer) optimizer_state->push_back(std::move(t));
-  }
-  for (std::vector<NamedTensor>* list : {trained, optimizer_state}) {
-    SortInModelOrder(config_, list,
-                     [](const NamedTensor& t) -> const std::string& { return t.name; });
-    // A tensor that two parties hold ("step", tied embeddings) is the same at both.
-    std::map<std::string, bool> seen;
-    list->erase(std::remove_if(
-                    list->begin(), list->end(),
-                    [&seen](const NamedTensor& t) { return !seen.emplace(t.name, true).second; }),
-                list->end());
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ClientSession::SetState(absl::Span<const NamedTensor> trained,
-                                     absl::Span<const NamedTensor> optimizer_state) {
-  ISTHMUS_RETURN_IF_ERROR(group_->SetTrained(trained));
-  if (!optimizer_state.empty()) ISTHMUS_RETURN_IF_ERROR(group_->SetOptimizerState(optimizer_state));
-  for (const uint32_t party : workers_) {
-    const std::vector<LayerRange> ranges = RangesOfParty(plan_, party);
-    const auto wanted = [&](const NamedTensor& t) { return BelongsTo(config_, t.name, ranges); };
-    std::vector<NamedTensor> mine, more;
-    std::copy_if(trained.begin(), trained.end(), std::back_inserter(mine), wanted);
-    std::copy_if(optimizer_state.begin(), optimizer_state.end(), std::back_inserter(more), wanted);
-    ISTHMUS_RETURN_IF_ERROR(
-        SendTensors(&links_, party, JoinState(std::move(mine), std::move(more))));
-  }
-  v1::Packet set;
-  set.mutable_state_set();
-  ISTHMUS_RETURN_IF_ERROR(SendAll(set));
-  ISTHMUS_RETURN_IF_ERROR(AwaitControl([this] { return answers_.size() == workers_.size(); }));
-  for (const auto& [party, answer] : std::exchange(answers_, {}))
-    if (!answer.state_set().error().empty())
-      return DataLoss(WorkerName(party), ": ", answer.state_set().error());
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::map<uint32_t, std::string>> ClientSession::SaveCodecs(
-    uint64_t step, const DirectoryOf& directory) {
-  std::map<uint32_t, std::string> hashes;
-  for (const uint32_t party : workers_) {
-    v1::Packet save;
-    save.mutable_save_codecs()->set_step(step);
-    ISTHMUS_ASSIGN_OR_RETURN(*save.mutable_save_codecs()->mutable_directory(), directory(party));
-    ISTHMUS_RETURN_IF_ERROR(links_.SendPacket(party, save));
-  }
-  ISTHMUS_ASSIGN_OR_RETURN(const std::string own, directory(kClientParty));
-  ISTHMUS_ASSIGN_OR_RETURN(hashes[kClientParty], runner_->SaveCodecs(own));
-  ISTHMUS_RETURN_IF_ERROR(AwaitControl([this] { return answers_.size() == workers_.size(); }));
-  for (const auto& [party, answer] : std::exchange(answers_, {})) {
-    if (!answer.codecs_saved().error().empty())
-      return absl::FailedPreconditionError(
-          absl::StrCat(WorkerName(party), ": ", answer.codecs_saved().error()));
-    hashes[party] = answer.codecs_saved().hash();
-  }
-  return hashes;
-}
-
-absl::StatusOr<bool> ClientSession::RestoreCodecs(uint64_t step,
-                                                  const std::map<uint32_t, std::string>& hashes,
-                                                  const DirectoryOf& directory,
-                                                  std::string* reason) {
-  bool whole = hashes.size() == workers_.size() + 1;
-  if (!whole) *reason = "the checkpoint is of another number of workers";
-  if (whole) {
-    for (const uint32_t party : workers_) {
-      v1::Packet restore;
-      restore.mutable_restore_codecs()->set_step(step);
-      restore.mutable_restore_codecs()->set_hash(hashes.at(party));
-      ISTHMUS_ASSIGN_OR_RETURN(*restore.mutable_restore_codecs()->mutable_directory(),
-                               directory(party));
-      ISTHMUS_RETURN_IF_ERROR(links_.SendPacket(party, restore));
-    }
-    ISTHMUS_ASSIGN_OR_RETURN(const std::string own, directory(kClientParty));
-    if (const absl::Status status = runner_->RestoreCodecs(own, hashes.at(kClientParty));
-        !status.ok()) {
-      whole = false;
-      *reason = std::string(status.message());
-    }
-    ISTHMUS_RETURN_IF_ERROR(AwaitControl([this] { return answers_.size() == workers_.size(); }));
-    for (const auto& [party, answer] : std::exchange(answers_, {})) {
-      if (answer.codecs_restored().ok()) continue;
-      whole = false;
-      *reason = absl::StrCat(WorkerName(party), ": ", answer.codecs_restored().reason());
-    }
-  }
-  if (whole) return true;
-  // One end with its store and the other without is the worst case: everybody starts from key
-  // frames.
-  v1::Packet reset;
-  reset.mutable_restore_codecs()->set_step(step);
-  ISTHMUS_RETURN_IF_ERROR(SendAll(reset));
-  runner_->RequestKeyFrames();
-  ISTHMUS_RETURN_IF_ERROR(AwaitControl([this] { return answers_.size() == workers_.size(); }));
-  answers_.clear();
-  return false;
 }
 
 absl::StatusOr<Tensor> ClientSession::Extend(absl::Span<const int32_t> ids, bool reset) {

@@ -17,6 +17,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "client/state_pull.h"
 #include "engine/stage.h"
 #include "isthmus/v1/plan.pb.h"
 #include "link/grpc_link.h"
@@ -64,9 +65,14 @@ class ClientSession {
   absl::StatusOr<std::vector<MicroBatchLoss>> Evaluate(uint64_t step, uint32_t micro_batches,
                                                        bool uncompressed, BatchSource* source);
 
-  // Trained tensors (and optimizer state) of all parties, in model order.
-  absl::Status Gather(bool optimizer, std::vector<NamedTensor>* trained,
-                      std::vector<NamedTensor>* optimizer_state);
+  // Trained tensors (and optimizer state) of all parties in model order, each once. They are
+  // loaded in order, `trained` before `optimizer`, with nothing else done by the session between:
+  // each comes from its party when its turn is near (StatePull), so that the client holds one of
+  // them and a few MB. An error of `load` is one of the session.
+  struct State {
+    TensorStream trained, optimizer;
+  };
+  absl::StatusOr<State> OpenState(bool optimizer);
   // Each party takes what it holds. `optimizer_state` may be empty.
   absl::Status SetState(absl::Span<const NamedTensor> trained,
                         absl::Span<const NamedTensor> optimizer_state);
@@ -104,7 +110,11 @@ class ClientSession {
   absl::Status Dial(const std::string& token, const GrpcOptions& grpc);
   absl::Status AwaitReady();
   absl::Status OnControl(Received received);
+  absl::Status OnTensorChunk(uint32_t party, const v1::TensorChunk& chunk);
   absl::Status ServeTensor(uint32_t party, const std::string& name);
+  absl::StatusOr<std::vector<StateEntry>> ListState(bool optimizer);
+  absl::StatusOr<Tensor> LoadState(size_t i);
+  absl::Status SendState(uint32_t party, bool optimizer, absl::Span<const NamedTensor> tensors);
   absl::Status SendAll(const v1::Packet& packet);
   // Takes control messages until `done` says so.
   absl::Status AwaitControl(const std::function<bool()>& done);
@@ -127,7 +137,8 @@ class ClientSession {
   std::map<uint32_t, v1::Packet> answers_;
   std::map<uint32_t, v1::StepDone> step_done_;
   std::map<uint32_t, std::vector<StageGroup::NamedSquare>> squares_;
-  std::unique_ptr<class TensorAssembly> incoming_;
+  std::map<uint32_t, std::vector<StateEntry>> listed_;
+  std::unique_ptr<StatePull> pull_;
   uint32_t extends_ = 0;
 
   std::map<std::tuple<uint32_t, Direction, Traffic>, EdgeUse> totals_;

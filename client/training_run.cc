@@ -136,9 +136,10 @@ absl::Status TrainingRun::Train() {
 }
 
 absl::Status TrainingRun::Begin() {
-  if (checkpoint_.has_value()) return ResumeFrom(*checkpoint_);
-  if (start_adapter_.has_value())
-    ISTHMUS_RETURN_IF_ERROR(session_->SetState(start_adapter_->tensors, {}));
+  // What the parties hold from here on need not stay in memory or mapped.
+  if (checkpoint_.has_value()) return ResumeFrom(*std::exchange(checkpoint_, std::nullopt));
+  if (const auto adapter = std::exchange(start_adapter_, std::nullopt); adapter.has_value())
+    ISTHMUS_RETURN_IF_ERROR(session_->SetState(adapter->tensors, {}));
   if (!eval_windows_.empty()) {
     ISTHMUS_ASSIGN_OR_RETURN(report_.loss.eval_before, Evaluate(0, false));
     ISTHMUS_RETURN_IF_ERROR(output_->AppendEval(0, *report_.loss.eval_before));
@@ -280,7 +281,6 @@ absl::StatusOr<bool> TrainingRun::EvaluateNow(int64_t step) {
 absl::Status TrainingRun::WriteCheckpoint(int64_t step, bool best) {
   Checkpoint checkpoint;
   checkpoint.step = step;
-  ISTHMUS_RETURN_IF_ERROR(session_->Gather(true, &checkpoint.trained, &checkpoint.optimizer));
   ISTHMUS_ASSIGN_OR_RETURN(
       const std::unique_ptr<CheckpointWriter> writer,
       best ? output_->checkpoints()->BeginBest() : output_->checkpoints()->Begin(step));
@@ -294,7 +294,8 @@ absl::Status TrainingRun::WriteCheckpoint(int64_t step, bool best) {
                                                 }));
   checkpoint.extra_json = ExtraJson();
   ISTHMUS_RETURN_IF_ERROR(output_->Sync());
-  ISTHMUS_RETURN_IF_ERROR(writer->Commit(checkpoint));
+  ISTHMUS_ASSIGN_OR_RETURN(const ClientSession::State state, session_->OpenState(true));
+  ISTHMUS_RETURN_IF_ERROR(writer->Commit(checkpoint, state.trained, state.optimizer));
   return best ? absl::OkStatus()
               : output_->checkpoints()->Prune(std::max<int64_t>(1, job_.checkpoint.keep));
 }
@@ -361,18 +362,14 @@ absl::Status TrainingRun::ReadExtra(const std::string& json) {
 }
 
 absl::Status TrainingRun::WriteResult() {
-  std::vector<NamedTensor> trained, none;
-  ISTHMUS_RETURN_IF_ERROR(session_->Gather(false, &trained, &none));
-  if (job_.train.method == TrainMethod::kLora) {
-    Adapter adapter;
-    adapter.lora = TrainSpecOf(job_).lora;
-    adapter.base_model = job_.model;
-    adapter.tensors = std::move(trained);
-    return WriteAdapter(output_->Path("adapter"), config_, adapter);
-  }
+  ISTHMUS_ASSIGN_OR_RETURN(const ClientSession::State state, session_->OpenState(false));
+  if (job_.train.method == TrainMethod::kLora)
+    return WriteAdapter(output_->Path("adapter"), config_, TrainSpecOf(job_).lora, job_.model,
+                        state.trained);
   // A whole model: with its configuration and tokenizer beside it the folder is a model directory.
-  ISTHMUS_RETURN_IF_ERROR(
-      WriteSafetensors(output_->Path("model.safetensors"), trained, {{"format", "pt"}}));
+  ISTHMUS_RETURN_IF_ERROR(WriteSafetensors(output_->Path("model.safetensors"),
+                                           state.trained.headers, state.trained.load,
+                                           {{"format", "pt"}}));
   for (const char* name : {"config.json", "generation_config.json", "tokenizer.json",
                            "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"}) {
     const absl::StatusOr<std::string> text = ReadFile(absl::StrCat(job_.model, "/", name));

@@ -26,6 +26,7 @@
 #include "base/tensor.h"
 #include "model/adapter.h"
 #include "model/config.h"
+#include "model/safetensors.h"
 #include "model/weights.h"
 
 namespace isthmus {
@@ -131,18 +132,36 @@ class StageGroup {
   // One optimizer update with gradients times `gradient_scale` (the clip), then ZeroGradients.
   virtual absl::Status Step(double lr, double gradient_scale) = 0;
 
-  // Trained tensors of this party in model order (adapter tensors by PEFT name, or weights by model
-  // name), fp32 copies.
-  virtual absl::StatusOr<std::vector<NamedTensor>> Trained() = 0;
-  // Optimizer state, fp32: "exp_avg/NAME", "exp_avg_sq/NAME", "momentum/NAME", and "step" as one
+  // Trained state, a tensor at a time: it is several times the size of the weights. What there is,
+  // in model order: adapter tensors by PEFT name, or weights by model name, fp32.
+  virtual std::vector<TensorHeader> TrainedHeaders() const = 0;
+  // Optimizer state: "exp_avg/NAME", "exp_avg_sq/NAME", "momentum/NAME", fp32; last "step", one
   // I64.
-  virtual absl::StatusOr<std::vector<NamedTensor>> OptimizerState() = 0;
+  virtual std::vector<TensorHeader> OptimizerHeaders() const = 0;
+  // A copy of one of either list; kNotFound for another name.
+  virtual absl::StatusOr<Tensor> ReadState(const std::string& name) = 0;
+  // Sets one of either list; kNotFound for another name, kInvalidArgument for another shape.
+  virtual absl::Status WriteState(const std::string& name, const Tensor& value) = 0;
+
+  // The same for a whole list.
+  absl::StatusOr<std::vector<NamedTensor>> Trained() { return ReadAll(TrainedHeaders()); }
+  absl::StatusOr<std::vector<NamedTensor>> OptimizerState() { return ReadAll(OptimizerHeaders()); }
   // Sets what it holds of these; names it does not hold are ignored, what is missing is kNotFound.
-  virtual absl::Status SetTrained(absl::Span<const NamedTensor> tensors) = 0;
-  virtual absl::Status SetOptimizerState(absl::Span<const NamedTensor> tensors) = 0;
+  // Nothing changes when one is missing or of another shape.
+  absl::Status SetTrained(absl::Span<const NamedTensor> tensors) {
+    return WriteAll(TrainedHeaders(), tensors);
+  }
+  absl::Status SetOptimizerState(absl::Span<const NamedTensor> tensors) {
+    return WriteAll(OptimizerHeaders(), tensors);
+  }
 
   virtual int64_t parameter_bytes() const = 0;  // weights held, trained state apart
   virtual int64_t trained_bytes() const = 0;    // trained tensors, gradients and optimizer state
+
+ private:
+  absl::StatusOr<std::vector<NamedTensor>> ReadAll(const std::vector<TensorHeader>& headers);
+  absl::Status WriteAll(const std::vector<TensorHeader>& headers,
+                        absl::Span<const NamedTensor> tensors);
 };
 
 class Engine {

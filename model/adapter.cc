@@ -140,13 +140,26 @@ absl::StatusOr<Adapter> ReadParts(const std::string& directory, const ModelConfi
   return adapter;
 }
 
-std::string AdapterConfigText(const ModelConfig& config, const Adapter& adapter) {
-  const LoraSpec& lora = adapter.lora;
+// Every tensor of `wanted`, in that order.
+absl::Status CheckHeaders(const std::vector<TensorInfo>& wanted,
+                          const std::vector<TensorHeader>& headers) {
+  if (headers.size() != wanted.size())
+    return InvalidArgument("adapter: expected ", wanted.size(), " tensors, got ", headers.size());
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (headers[i].name != wanted[i].name || headers[i].shape != wanted[i].shape)
+      return InvalidArgument("adapter: expected ", wanted[i].name, " ", ToString(wanted[i].shape),
+                             ", got ", headers[i].name, " ", ToString(headers[i].shape));
+  }
+  return absl::OkStatus();
+}
+
+std::string AdapterConfigText(const ModelConfig& config, const LoraSpec& lora,
+                              const std::string& base_model) {
   nlohmann::ordered_json json;
   json["peft_type"] = "LORA";
   json["task_type"] = "CAUSAL_LM";
   json["auto_mapping"] = nullptr;
-  json["base_model_name_or_path"] = adapter.base_model;
+  json["base_model_name_or_path"] = base_model;
   json["revision"] = nullptr;
   json["inference_mode"] = true;
   json["r"] = lora.rank;
@@ -229,6 +242,19 @@ absl::StatusOr<Adapter> ReadAdapter(const std::string& directory, const ModelCon
 }
 
 absl::Status WriteAdapter(const std::string& directory, const ModelConfig& config,
+                          const LoraSpec& lora, const std::string& base_model,
+                          const TensorStream& tensors) {
+  ISTHMUS_ASSIGN_OR_RETURN(const std::vector<TensorInfo> wanted, AdapterTensors(config, lora));
+  ISTHMUS_RETURN_IF_ERROR(Annotate(CheckHeaders(wanted, tensors.headers), directory));
+  ISTHMUS_RETURN_IF_ERROR(MakeDirectories(directory));
+  const std::filesystem::path folder(directory);
+  ISTHMUS_RETURN_IF_ERROR(WriteSafetensors((folder / kWeightsFile).string(), tensors.headers,
+                                           tensors.load, {{"format", "pt"}}));
+  return WriteFileAtomic((folder / kConfigFile).string(),
+                         AdapterConfigText(config, lora, base_model));
+}
+
+absl::Status WriteAdapter(const std::string& directory, const ModelConfig& config,
                           const Adapter& adapter) {
   ISTHMUS_ASSIGN_OR_RETURN(const std::vector<TensorInfo> wanted,
                            AdapterTensors(config, adapter.lora));
@@ -236,11 +262,8 @@ absl::Status WriteAdapter(const std::string& directory, const ModelConfig& confi
   for (const NamedTensor& t : adapter.tensors) given[t.name] = t.tensor;
   std::vector<NamedTensor> tensors;
   ISTHMUS_RETURN_IF_ERROR(Annotate(TakeTensors(wanted, given, &tensors), directory));
-  ISTHMUS_RETURN_IF_ERROR(MakeDirectories(directory));
-  const std::filesystem::path folder(directory);
-  ISTHMUS_RETURN_IF_ERROR(
-      WriteSafetensors((folder / kWeightsFile).string(), tensors, {{"format", "pt"}}));
-  return WriteFileAtomic((folder / kConfigFile).string(), AdapterConfigText(config, adapter));
+  return WriteAdapter(directory, config, adapter.lora, adapter.base_model,
+                      StreamOf(std::move(tensors)));
 }
 
 }  // namespace isthmus

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "base/tensor.h"
 #include "model/config.h"
+#include "model/safetensors.h"
 
 namespace isthmus {
 
@@ -46,7 +47,10 @@ std::string LoraTensorName(const ModelConfig& config, int64_t layer, const std::
 // What would change the result and is not supported (modules_to_save, DoRA, rank patterns, …) is
 // refused by name; target_modules may be a list or "all-linear".
 absl::StatusOr<Adapter> ReadAdapter(const std::string& directory, const ModelConfig& config);
-// Writes one that Hugging Face PEFT loads. Tensors in model order.
+// Writes one that Hugging Face PEFT loads: `tensors` are those of AdapterTensors, in that order.
+absl::Status WriteAdapter(const std::string& directory, const ModelConfig& config,
+                          const LoraSpec& lora, const std::string& base_model,
+                          const TensorStream& tensors);
 absl::Status WriteAdapter(const std::string& directory, const ModelConfig& config,
                           const Adapter& adapter);
 

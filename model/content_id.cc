@@ -9,6 +9,7 @@
 #include "absl/strings/escaping.h"
 #include "base/check.h"
 #include "base/crc32c.h"
+#include "base/done_reading.h"
 
 namespace isthmus {
 namespace {
@@ -63,6 +64,7 @@ absl::StatusOr<std::string> ComputeContentId(const ModelConfig& config, WeightSo
     absl::StatusOr<Tensor> tensor = weights->Load(info.name);
     if (!tensor.ok()) return tensor.status();
     index += TensorLine(info.name, *tensor);
+    DoneReading(tensor->bytes());
   }
   return Sha256Hex(index);
 }

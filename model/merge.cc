@@ -7,6 +7,7 @@
 #include <map>
 
 #include "absl/strings/match.h"
+#include "base/done_reading.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "model/adapter.h"
@@ -95,6 +96,7 @@ absl::Status WriteWeights(ModelDirectory* model, const Adapter& adapter, const s
     if (it == pairs.end()) return tensor;
     absl::StatusOr<Tensor> merged =
         MergeLinear(tensor, it->second, adapter.lora.scale(), config.transposed_linear);
+    DoneReading(tensor.bytes());
     if (!merged.ok()) return Annotate(merged.status(), name);
     return merged;
   };

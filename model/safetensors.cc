@@ -8,9 +8,11 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
 #include "absl/strings/escaping.h"
 #include "base/bytes.h"
+#include "base/done_reading.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "model/config_fields.h"
@@ -314,19 +316,25 @@ absl::Status WriteSafetensors(const std::string& path, absl::Span<const TensorHe
                       ToString(tensor.shape()), " (", path, ")");
     }
     ISTHMUS_RETURN_IF_ERROR(file.Append(tensor.data(), static_cast<size_t>(tensor.num_bytes())));
+    DoneReading(tensor.bytes());
   }
   return file.Commit();
 }
 
+TensorStream StreamOf(std::vector<NamedTensor> tensors) {
+  TensorStream stream;
+  for (const NamedTensor& t : tensors)
+    stream.headers.push_back({t.name, t.tensor.dtype(), t.tensor.shape()});
+  stream.load = [tensors = std::move(tensors)](size_t i) -> absl::StatusOr<Tensor> {
+    return tensors[i].tensor;
+  };
+  return stream;
+}
+
 absl::Status WriteSafetensors(const std::string& path, absl::Span<const NamedTensor> tensors,
                               const std::map<std::string, std::string>& metadata) {
-  std::vector<TensorHeader> headers;
-  for (const NamedTensor& t : tensors) {
-    headers.push_back({t.name, t.tensor.dtype(), t.tensor.shape()});
-  }
-  return WriteSafetensors(
-      path, headers, [&](size_t i) -> absl::StatusOr<Tensor> { return tensors[i].tensor; },
-      metadata);
+  const TensorStream stream = StreamOf({tensors.begin(), tensors.end()});
+  return WriteSafetensors(path, stream.headers, stream.load, metadata);
 }
 
 }  // namespace isthmus

@@ -3,6 +3,7 @@
 #ifndef ISTHMUS_MODEL_SAFETENSORS_H_
 #define ISTHMUS_MODEL_SAFETENSORS_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -38,6 +39,14 @@ struct TensorHeader {
   DType dtype = DType::kF32;
   Shape shape;
 };
+
+// Tensors that come one at a time: what there is, and each when it is asked for. The order of
+// asking is that of `headers`, each once.
+struct TensorStream {
+  std::vector<TensorHeader> headers;
+  std::function<absl::StatusOr<Tensor>(size_t)> load;
+};
+TensorStream StreamOf(std::vector<NamedTensor> tensors);
 
 // Writes the tensors in the given order, asking `load` for each when its turn comes, so that only
 // one has to be in memory. The header is padded with spaces to a multiple of 8. Atomic: the file

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/check.h"
 #include "base/status.h"
@@ -13,6 +13,7 @@ namespace isthmus {
 namespace {
 
 constexpr int64_t kChunkBytes = int64_t{4} << 20;
+constexpr int64_t kMaxTensorBytes = int64_t{1} << 40;
 constexpr absl::string_view kOptimizerPrefix = "optimizer/";
 
 absl::StatusOr<int64_t> CheckedBytes(const v1::TensorChunk& chunk, DType dtype, int64_t limit) {
@@ -27,6 +28,12 @@ absl::StatusOr<int64_t> CheckedBytes(const v1::TensorChunk& chunk, DType dtype, 
   return bytes;
 }
 
+void Describe(const TensorHeader& header, v1::TensorChunk* chunk) {
+  chunk->set_name(header.name);
+  chunk->set_dtype(std::string(Name(header.dtype)));
+  for (const int64_t d : header.shape) chunk->add_shape(d);
+}
+
 }  // namespace
 
 absl::StatusOr<DType> ParseDType(absl::string_view name) {
@@ -36,24 +43,32 @@ absl::StatusOr<DType> ParseDType(absl::string_view name) {
   return InvalidArgument("dtype: expected F32, F16, BF16, I32, I64, U8 or F64, got ", name);
 }
 
-absl::Status SendTensors(PeerLinks* links, uint32_t party, absl::Span<const NamedTensor> tensors) {
-  for (const NamedTensor& named : tensors) {
-    const auto bytes = named.tensor.bytes();
-    int64_t offset = 0;
-    do {
-      v1::Packet packet;
-      v1::TensorChunk* chunk = packet.mutable_tensor_chunk();
-      chunk->set_name(named.name);
-      chunk->set_dtype(std::string(Name(named.tensor.dtype())));
-      for (const int64_t d : named.tensor.shape()) chunk->add_shape(d);
-      chunk->set_offset(offset);
-      const int64_t n = std::min(kChunkBytes, static_cast<int64_t>(bytes.size()) - offset);
-      chunk->set_data(bytes.data() + offset, static_cast<size_t>(n));
-      ISTHMUS_RETURN_IF_ERROR(links->SendPacket(party, packet));
-      offset += n;
-    } while (offset < static_cast<int64_t>(bytes.size()));
-  }
+absl::Status SendTensor(PeerLinks* links, uint32_t party, const NamedTensor& tensor) {
+  const auto bytes = tensor.tensor.bytes();
+  int64_t offset = 0;
+  do {
+    v1::Packet packet;
+    v1::TensorChunk* chunk = packet.mutable_tensor_chunk();
+    Describe({tensor.name, tensor.tensor.dtype(), tensor.tensor.shape()}, chunk);
+    chunk->set_offset(offset);
+    const int64_t n = std::min(kChunkBytes, static_cast<int64_t>(bytes.size()) - offset);
+    chunk->set_data(bytes.data() + offset, static_cast<size_t>(n));
+    ISTHMUS_RETURN_IF_ERROR(links->SendPacket(party, packet));
+    offset += n;
+  } while (offset < static_cast<int64_t>(bytes.size()));
   return absl::OkStatus();
+}
+
+absl::Status SendTensorHeader(PeerLinks* links, uint32_t party, const TensorHeader& header) {
+  v1::Packet packet;
+  Describe(header, packet.mutable_tensor_chunk());
+  return links->SendPacket(party, packet);
+}
+
+absl::StatusOr<TensorHeader> HeaderOf(const v1::TensorChunk& chunk) {
+  ISTHMUS_ASSIGN_OR_RETURN(const DType dtype, ParseDType(chunk.dtype()));
+  ISTHMUS_RETURN_IF_ERROR(CheckedBytes(chunk, dtype, kMaxTensorBytes).status());
+  return TensorHeader{chunk.name(), dtype, Shape(chunk.shape().begin(), chunk.shape().end())};
 }
 
 absl::Status TensorAssembly::Add(const v1::TensorChunk& chunk) {
@@ -86,23 +101,13 @@ std::vector<NamedTensor> TensorAssembly::Take() {
   return std::exchange(tensors_, {});
 }
 
-std::vector<NamedTensor> JoinState(std::vector<NamedTensor> trained,
-                                   std::vector<NamedTensor> optimizer) {
-  for (NamedTensor& t : optimizer)
-    trained.push_back({absl::StrCat(kOptimizerPrefix, t.name), std::move(t.tensor)});
-  return trained;
+std::string StateName::Wire() const {
+  return optimizer ? absl::StrCat(kOptimizerPrefix, name) : name;
 }
 
-void SplitState(std::vector<NamedTensor> all, std::vector<NamedTensor>* trained,
-                std::vector<NamedTensor>* optimizer) {
-  for (NamedTensor& t : all) {
-    if (absl::StartsWith(t.name, kOptimizerPrefix)) {
-      optimizer->push_back(
-          {std::string(absl::StripPrefix(t.name, kOptimizerPrefix)), std::move(t.tensor)});
-    } else {
-      trained->push_back(std::move(t));
-    }
-  }
+StateName StateName::Parse(absl::string_view wire) {
+  const bool optimizer = absl::ConsumePrefix(&wire, kOptimizerPrefix);
+  return {optimizer, std::string(wire)};
 }
 
 }  // namespace isthmus

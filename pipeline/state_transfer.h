@@ -10,12 +10,16 @@
 #include "absl/types/span.h"
 #include "base/tensor.h"
 #include "isthmus/v1/packet.pb.h"
+#include "model/safetensors.h"
 #include "pipeline/peer_links.h"
 
 namespace isthmus {
 
-// Sends each tensor as TensorChunk packets of at most 4 MiB; an empty tensor is one empty chunk.
-absl::Status SendTensors(PeerLinks* links, uint32_t party, absl::Span<const NamedTensor> tensors);
+// Sends a tensor as TensorChunk packets of at most 4 MiB; an empty tensor is one empty chunk.
+absl::Status SendTensor(PeerLinks* links, uint32_t party, const NamedTensor& tensor);
+// Says what there is: a chunk without bytes.
+absl::Status SendTensorHeader(PeerLinks* links, uint32_t party, const TensorHeader& header);
+absl::StatusOr<TensorHeader> HeaderOf(const v1::TensorChunk& chunk);
 
 // Puts chunks together again. Chunks of one tensor come in order and before those of the next;
 // sizes are checked before allocation.
@@ -24,7 +28,7 @@ class TensorAssembly {
   explicit TensorAssembly(int64_t max_bytes) : max_bytes_(max_bytes) {}
   absl::Status Add(const v1::TensorChunk& chunk);
   bool complete() const { return pending_bytes_ == 0; }  // no tensor is half there
-  std::vector<NamedTensor> Take();                       // kInternal bug if not complete
+  std::vector<NamedTensor> Take();  // what came since the last call; only when complete
 
  private:
   const int64_t max_bytes_;
@@ -35,11 +39,15 @@ class TensorAssembly {
 
 absl::StatusOr<DType> ParseDType(absl::string_view name);
 
-// Names from OptimizerState() and Trained() in one list: "optimizer/…" in front of the former.
-std::vector<NamedTensor> JoinState(std::vector<NamedTensor> trained,
-                                   std::vector<NamedTensor> optimizer);
-void SplitState(std::vector<NamedTensor> all, std::vector<NamedTensor>* trained,
-                std::vector<NamedTensor>* optimizer);
+// A tensor of Trained() or OptimizerState() as it is called on the wire: "optimizer/..." in front
+// of the latter.
+struct StateName {
+  bool optimizer = false;
+  std::string name;
+
+  std::string Wire() const;
+  static StateName Parse(absl::string_view wire);
+};
 
 }  // namespace isthmus
 

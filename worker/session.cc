@@ -19,17 +19,28 @@ namespace {
 // Evaluation numbers its micro-batches from 0 to the number of windows.
 constexpr uint32_t kMaxMicroBatches = 1u << 24;
 constexpr double kMaxQualityOffsetDb = 60.0;
+// A resumed run sends a frame for each of an adapter's tensors and its moments: 24 000 for LoRA on
+// every linear map of 80 layers held by one worker. Their bytes have a bound of their own.
+constexpr int64_t kMaxControlFrames = 1 << 16;
 
 Inbox::Bounds BoundsOf(const v1::Plan& plan) {
   Inbox::Bounds bounds;
   bounds.edges = static_cast<uint32_t>(plan.edges_size());
   bounds.micro_batches = kMaxMicroBatches;
+  bounds.control_frames = kMaxControlFrames;
   return bounds;
 }
 
 void AddSquare(const StageGroup::NamedSquare& square, v1::NamedSquare* row) {
   row->set_name(square.name);
   row->set_sum_of_squares(square.sum_of_squares);
+}
+
+absl::Status CheckSet(const std::vector<TensorHeader>& wanted, const std::set<std::string>& set) {
+  for (const TensorHeader& header : wanted)
+    if (!set.contains(header.name))
+      return NotFound(header.name, ": expected a tensor, got none (trained state)");
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -183,9 +194,11 @@ absl::Status Session::Do(const v1::Packet& packet, bool* end) {
     case v1::Packet::kGenerateExtend:
       return RunExtend(packet.generate_extend());
     case v1::Packet::kGatherState:
-      return SendState(packet.gather_state().optimizer());
+      return ListState(packet.gather_state().optimizer());
+    case v1::Packet::kTensorRequest:
+      return SendState(packet.tensor_request().name());
     case v1::Packet::kTensorChunk:
-      return incoming_->Add(packet.tensor_chunk());
+      return TakeState(packet.tensor_chunk());
     case v1::Packet::kStateSet:
       return SetState();
     case v1::Packet::kSaveCodecs:
@@ -282,13 +295,17 @@ absl::Status Session::RunExtend(const v1::GenerateExtend& extend) {
   return absl::OkStatus();
 }
 
-absl::Status Session::SendState(bool optimizer) {
-  ISTHMUS_ASSIGN_OR_RETURN(std::vector<NamedTensor> state, group_->Trained());
+// Names and shapes; the client asks for each tensor when it has room for it.
+absl::Status Session::ListState(bool optimizer) {
+  std::vector<TensorHeader> headers = group_->TrainedHeaders();
   if (optimizer) {
-    ISTHMUS_ASSIGN_OR_RETURN(std::vector<NamedTensor> more, group_->OptimizerState());
-    state = JoinState(std::move(state), std::move(more));
+    for (TensorHeader& header : group_->OptimizerHeaders()) {
+      header.name = StateName{true, header.name}.Wire();
+      headers.push_back(std::move(header));
+    }
   }
-  ISTHMUS_RETURN_IF_ERROR(SendTensors(&links_, kClientParty, state));
+  for (const TensorHeader& header : headers)
+    ISTHMUS_RETURN_IF_ERROR(SendTensorHeader(&links_, kClientParty, header));
   const auto reports = runner_->TakeUse();
   metrics_.CountEdges(reports);
   v1::Packet end;
@@ -297,15 +314,36 @@ absl::Status Session::SendState(bool optimizer) {
   return Tell(end);
 }
 
+absl::Status Session::SendState(const std::string& wire_name) {
+  ISTHMUS_ASSIGN_OR_RETURN(Tensor tensor, group_->ReadState(StateName::Parse(wire_name).name));
+  return SendTensor(&links_, kClientParty, {wire_name, std::move(tensor)});
+}
+
+// Each tensor is set when it is whole: this party's state is never held twice.
+absl::Status Session::TakeState(const v1::TensorChunk& chunk) {
+  ISTHMUS_RETURN_IF_ERROR(incoming_->Add(chunk));
+  if (!incoming_->complete()) return absl::OkStatus();
+  for (const NamedTensor& tensor : incoming_->Take()) {
+    const StateName state = StateName::Parse(tensor.name);
+    const absl::Status status = group_->WriteState(state.name, tensor.tensor);
+    if (absl::IsNotFound(status)) continue;  // of a neighbour's layer, tied
+    if (!status.ok() && state_status_.ok()) state_status_ = status;
+    (state.optimizer ? set_optimizer_ : set_trained_).insert(state.name);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Session::SetState() {
-  v1::Packet answer;
-  answer.mutable_state_set();
   if (!incoming_->complete())
     return InvalidArgument("state: expected whole tensors, got a part of one");
-  std::vector<NamedTensor> trained, optimizer;
-  SplitState(incoming_->Take(), &trained, &optimizer);
-  absl::Status status = group_->SetTrained(trained);
-  if (status.ok() && !optimizer.empty()) status = group_->SetOptimizerState(optimizer);
+  absl::Status status = std::exchange(state_status_, absl::OkStatus());
+  if (status.ok()) status = CheckSet(group_->TrainedHeaders(), set_trained_);
+  if (status.ok() && !set_optimizer_.empty())
+    status = CheckSet(group_->OptimizerHeaders(), set_optimizer_);
+  set_trained_.clear();
+  set_optimizer_.clear();
+  v1::Packet answer;
+  answer.mutable_state_set();
   if (!status.ok()) answer.mutable_state_set()->set_error(std::string(status.message()));
   return Tell(answer);
 }

@@ -9,7 +9,9 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "base/thread.h"
@@ -65,7 +67,9 @@ class Session {
   absl::Status Update(const v1::StepBegin& begin, double gradient_scale, v1::StepDone* done);
   absl::Status RunEval(const v1::EvalBegin& begin);
   absl::Status RunExtend(const v1::GenerateExtend& extend);
-  absl::Status SendState(bool optimizer);
+  absl::Status ListState(bool optimizer);
+  absl::Status SendState(const std::string& wire_name);
+  absl::Status TakeState(const v1::TensorChunk& chunk);
   absl::Status SetState();
   absl::Status SaveCodecs(const v1::SaveCodecs& save);
   void KeepNewestCodecs(const std::string& directory, const std::string& hash);
@@ -90,6 +94,9 @@ class Session {
   std::unique_ptr<StageRunner> runner_;
   std::vector<v1::Packet> deferred_;  // control that came while a pass waited for a frame
   std::unique_ptr<class TensorAssembly> incoming_;
+  // Names that were set since the last StateSet, and the first error of setting them.
+  std::set<std::string> set_trained_, set_optimizer_;
+  absl::Status state_status_;
   std::vector<std::string> saved_codecs_;  // files, oldest first
   std::atomic<int64_t> codec_state_bytes_{0};
   std::atomic<bool> over_{false};

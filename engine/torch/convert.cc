@@ -1,8 +1,5 @@
 #include "engine/torch/convert.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -76,20 +73,6 @@ at::Tensor Indices(const std::vector<int64_t>& values, const at::Device& device)
   at::Tensor indices = at::empty({static_cast<int64_t>(values.size())}, at::kLong);
   std::copy(values.begin(), values.end(), indices.data_ptr<int64_t>());
   return indices.to(device);
-}
-
-void DoneReading(const Tensor& tensor) {
-#if defined(MADV_PAGEOUT)
-  // Whole pages only: the first and the last may belong to a neighbour. PAGEOUT rather than
-  // DONTNEED, which would clear memory that is not a file's.
-  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto first = reinterpret_cast<uintptr_t>(tensor.data());
-  const uintptr_t begin = (first + page - 1) / page * page;
-  const uintptr_t end = (first + static_cast<uintptr_t>(tensor.num_bytes())) / page * page;
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_PAGEOUT);
-#else
-  (void)tensor;
-#endif
 }
 
 }  // namespace isthmus

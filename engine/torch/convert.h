@@ -24,11 +24,6 @@ Tensor CopyToBytes(const at::Tensor& tensor);
 // An I64 vector on `device`.
 at::Tensor Indices(const std::vector<int64_t>& values, const at::Device& device);
 
-// Says that the bytes of `tensor` will not be read again. Of a mapped file the pages leave this
-// process's memory: without it a model stored in bf16 and computed in fp32 would be resident one
-// and a half times. Never changes a byte.
-void DoneReading(const Tensor& tensor);
-
 }  // namespace isthmus
 
 #endif  // ISTHMUS_ENGINE_TORCH_CONVERT_H_

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "base/check.h"
+#include "base/done_reading.h"
 #include "base/hash.h"
 #include "base/rng.h"
 #include "base/status.h"
@@ -219,12 +220,12 @@ absl::StatusOr<at::Tensor> Parameters::LoadTensor(const TensorInfo& info, Weight
     // A view of the file is read-only; what was converted or moved is ours already.
     const bool ours = stored.dtype() != DType::kF32 || !device_.is_cpu();
     at::Tensor value = ours ? loaded : loaded.clone();
-    DoneReading(stored);
+    DoneReading(stored.bytes());
     return Train(info.name, std::move(value));
   }
   const at::ScalarType dtype = info.shape.size() == 2 ? compute() : at::kFloat;
   const at::Tensor loaded = FromBytes(stored, dtype, device_);
-  if (loaded.data_ptr() != stored.data()) DoneReading(stored);
+  if (loaded.data_ptr() != stored.data()) DoneReading(stored.bytes());
   frozen_bytes_ += static_cast<int64_t>(loaded.nbytes());
   return loaded;
 }

@@ -53,6 +53,7 @@ class Parameters {
   const HeadWeights& head() const { return head_; }
 
   std::vector<TrainedTensor>& trained() { return trained_; }  // model order
+  const std::vector<TrainedTensor>& trained() const { return trained_; }
   // The trained tensor of the tied embedding and head; null when there is none.
   TrainedTensor* tied();
   int64_t frozen_bytes() const { return frozen_bytes_; }

@@ -1,8 +1,9 @@
 #include "engine/torch/torch_stage_group.h"
 
-#include <map>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "engine/torch/convert.h"
 #include "engine/torch/guard.h"
@@ -10,29 +11,15 @@
 namespace isthmus {
 namespace {
 
-using TensorsByName = std::map<absl::string_view, const Tensor*>;
+constexpr char kSteps[] = "step";  // how many updates were made, among the optimizer's state
 
-TensorsByName ByName(absl::Span<const NamedTensor> tensors) {
-  TensorsByName by_name;
-  for (const NamedTensor& tensor : tensors) by_name[tensor.name] = &tensor.tensor;
-  return by_name;
+std::string StateName(const Optimizer::State& state, const TrainedTensor& tensor) {
+  return absl::StrCat(state.name, "/", tensor.name);
 }
 
-// The tensor called `name`, which must have the shape of `like`.
-absl::StatusOr<const Tensor*> Find(const TensorsByName& tensors, const std::string& name,
-                                   const at::Tensor& like) {
-  const auto found = tensors.find(name);
-  if (found == tensors.end()) {
-    return NotFound(name, ": expected a tensor, got none (trained state)");
-  }
-  if (found->second->shape() != like.sizes().vec()) {
-    return InvalidArgument(name, ": expected shape ", ToString(like.sizes().vec()), ", got ",
-                           ToString(found->second->shape()), " (trained state)");
-  }
-  return found->second;
+absl::Status NotHeld(const std::string& name) {
+  return NotFound(name, ": expected a tensor of the trained state, got another name");
 }
-
-void Assign(const Tensor& from, at::Tensor to) { to.copy_(FromBytes(from, at::kFloat, at::kCPU)); }
 
 }  // namespace
 
@@ -121,64 +108,67 @@ absl::Status TorchStageGroup::Step(double lr, double gradient_scale) {
   });
 }
 
-absl::StatusOr<std::vector<NamedTensor>> TorchStageGroup::Trained() {
-  return Guard([&]() -> absl::StatusOr<std::vector<NamedTensor>> {
-    std::vector<NamedTensor> tensors;
-    for (const TrainedTensor& tensor : parameters_->trained()) {
-      tensors.push_back({tensor.name, CopyToBytes(tensor.value)});
-    }
-    return tensors;
+std::vector<TensorHeader> TorchStageGroup::TrainedHeaders() const {
+  std::vector<TensorHeader> headers;
+  for (const TrainedTensor& tensor : parameters_->trained())
+    headers.push_back({tensor.name, DType::kF32, tensor.value.sizes().vec()});
+  return headers;
+}
+
+std::vector<TensorHeader> TorchStageGroup::OptimizerHeaders() const {
+  std::vector<TensorHeader> headers;
+  for (const Optimizer::State& state : optimizer_->state()) {
+    for (const TrainedTensor& tensor : parameters_->trained())
+      headers.push_back({StateName(state, tensor), DType::kF32, tensor.value.sizes().vec()});
+  }
+  headers.push_back({kSteps, DType::kI64, {1}});
+  return headers;
+}
+
+at::Tensor TorchStageGroup::FindState(const std::string& name) const {
+  const std::vector<TrainedTensor>& trained = parameters_->trained();
+  for (size_t i = 0; i < trained.size(); ++i) {
+    if (!absl::EndsWith(name, trained[i].name)) continue;
+    if (name == trained[i].name) return trained[i].value;
+    for (const Optimizer::State& state : optimizer_->state())
+      if (name == StateName(state, trained[i])) return state.tensors[i];
+  }
+  return at::Tensor();
+}
+
+absl::StatusOr<Tensor> TorchStageGroup::ReadState(const std::string& name) {
+  if (name == kSteps) {
+    Tensor steps(DType::kI64, {1});
+    *static_cast<int64_t*>(steps.mutable_data()) = optimizer_->steps();
+    return steps;
+  }
+  return Guard([&]() -> absl::StatusOr<Tensor> {
+    const at::Tensor found = FindState(name);
+    if (!found.defined()) return NotHeld(name);
+    return CopyToBytes(found);
   });
 }
 
-absl::StatusOr<std::vector<NamedTensor>> TorchStageGroup::OptimizerState() {
-  return Guard([&]() -> absl::StatusOr<std::vector<NamedTensor>> {
-    std::vector<NamedTensor> tensors;
-    for (const Optimizer::State& state : optimizer_->state()) {
-      for (size_t i = 0; i < state.tensors.size(); ++i) {
-        tensors.push_back({absl::StrCat(state.name, "/", parameters_->trained()[i].name),
-                           CopyToBytes(state.tensors[i])});
-      }
-    }
-    Tensor step(DType::kI64, {1});
-    *static_cast<int64_t*>(step.mutable_data()) = optimizer_->steps();
-    tensors.push_back({"step", std::move(step)});
-    return tensors;
-  });
+absl::Status TorchStageGroup::WriteSteps(const Tensor& value) {
+  if (value.dtype() != DType::kI64 || value.num_elements() != 1) {
+    return InvalidArgument("step: expected one I64, got ", Name(value.dtype()), " ",
+                           ToString(value.shape()), " (trained state)");
+  }
+  optimizer_->set_steps(*static_cast<const int64_t*>(value.data()));
+  return absl::OkStatus();
 }
 
-absl::Status TorchStageGroup::SetTrained(absl::Span<const NamedTensor> tensors) {
+absl::Status TorchStageGroup::WriteState(const std::string& name, const Tensor& value) {
+  if (name == kSteps) return WriteSteps(value);
   return Guard([&]() -> absl::Status {
     at::NoGradGuard no_grad;
-    const TensorsByName by_name = ByName(tensors);
-    for (TrainedTensor& held : parameters_->trained()) {
-      ISTHMUS_RETURN_IF_ERROR(Find(by_name, held.name, held.value).status());
+    at::Tensor held = FindState(name);
+    if (!held.defined()) return NotHeld(name);
+    if (value.shape() != held.sizes().vec()) {
+      return InvalidArgument(name, ": expected shape ", ToString(held.sizes().vec()), ", got ",
+                             ToString(value.shape()), " (trained state)");
     }
-    for (TrainedTensor& held : parameters_->trained()) Assign(*by_name.at(held.name), held.value);
-    return absl::OkStatus();
-  });
-}
-
-absl::Status TorchStageGroup::SetOptimizerState(absl::Span<const NamedTensor> tensors) {
-  return Guard([&]() -> absl::Status {
-    at::NoGradGuard no_grad;
-    const TensorsByName by_name = ByName(tensors);
-    const auto step = by_name.find("step");
-    if (step == by_name.end()) return NotFound("step: expected a tensor, got none (trained state)");
-    if (step->second->dtype() != DType::kI64 || step->second->num_elements() != 1) {
-      return InvalidArgument("step: expected one I64, got ", Name(step->second->dtype()), " ",
-                             ToString(step->second->shape()), " (trained state)");
-    }
-    std::vector<std::pair<const Tensor*, at::Tensor>> assignments;
-    for (const Optimizer::State& state : optimizer_->state()) {
-      for (size_t i = 0; i < state.tensors.size(); ++i) {
-        const std::string name = absl::StrCat(state.name, "/", parameters_->trained()[i].name);
-        ISTHMUS_ASSIGN_OR_RETURN(const Tensor* found, Find(by_name, name, state.tensors[i]));
-        assignments.emplace_back(found, state.tensors[i]);
-      }
-    }
-    for (const auto& [from, to] : assignments) Assign(*from, to);
-    optimizer_->set_steps(*static_cast<const int64_t*>(step->second->data()));
+    held.copy_(FromBytes(value, at::kFloat, at::kCPU));
     return absl::OkStatus();
   });
 }

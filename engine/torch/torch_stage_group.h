@@ -3,6 +3,7 @@
 #define ISTHMUS_ENGINE_TORCH_TORCH_STAGE_GROUP_H_
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "engine/stage.h"
@@ -25,10 +26,10 @@ class TorchStageGroup : public StageGroup {
   absl::StatusOr<Tensor> SharedGradient() override;
   absl::Status SetSharedGradient(const Tensor& sum) override;
   absl::Status Step(double lr, double gradient_scale) override;
-  absl::StatusOr<std::vector<NamedTensor>> Trained() override;
-  absl::StatusOr<std::vector<NamedTensor>> OptimizerState() override;
-  absl::Status SetTrained(absl::Span<const NamedTensor> tensors) override;
-  absl::Status SetOptimizerState(absl::Span<const NamedTensor> tensors) override;
+  std::vector<TensorHeader> TrainedHeaders() const override;
+  std::vector<TensorHeader> OptimizerHeaders() const override;
+  absl::StatusOr<Tensor> ReadState(const std::string& name) override;
+  absl::Status WriteState(const std::string& name, const Tensor& value) override;
   int64_t parameter_bytes() const override { return parameters_->frozen_bytes(); }
   int64_t trained_bytes() const override;
 
@@ -38,6 +39,9 @@ class TorchStageGroup : public StageGroup {
       : parameters_(std::move(parameters)),
         optimizer_(std::move(optimizer)),
         shared_embedding_(shared_embedding) {}
+  // The fp32 tensor of trained or optimizer state with this name; undefined when there is none.
+  at::Tensor FindState(const std::string& name) const;
+  absl::Status WriteSteps(const Tensor& value);
 
   std::unique_ptr<Parameters> parameters_;
   std::unique_ptr<Optimizer> optimizer_;

@@ -49,10 +49,13 @@ class RunOutputTest : public ::testing::Test {
     checkpoint.extra_json = "{\"loss\":0.5}";
     return checkpoint;
   }
+  static absl::Status Commit(CheckpointWriter* writer, const Checkpoint& checkpoint) {
+    return writer->Commit(checkpoint, StreamOf(checkpoint.trained), StreamOf(checkpoint.optimizer));
+  }
   static void Save(RunOutput* output, int64_t step) {
     auto writer = output->checkpoints()->Begin(step);
     ASSERT_TRUE(writer.ok()) << writer.status();
-    ASSERT_TRUE((*writer)->Commit(MakeCheckpoint(step)).ok());
+    ASSERT_TRUE(Commit(writer->get(), MakeCheckpoint(step)).ok());
   }
   std::string Text(const std::string& name) { return *ReadFile(folder_ + "/" + name); }
   void Put(const std::string& name, const std::string& text) {
@@ -141,7 +144,7 @@ TEST_F(RunOutputTest, CheckpointReadsBack) {
   ASSERT_TRUE(WriteFileAtomic(codec + "/store", "bytes").ok());
   Checkpoint checkpoint = MakeCheckpoint(20);
   checkpoint.codec_hashes[1] = "abcd";
-  ASSERT_TRUE(writer->Commit(checkpoint).ok());
+  ASSERT_TRUE(Commit(writer.get(), checkpoint).ok());
   EXPECT_TRUE(fs::exists(folder_ + "/checkpoints/step-000020/manifest.json"));
 
   std::vector<std::string> warnings;
@@ -164,11 +167,31 @@ TEST_F(RunOutputTest, WriterThatIsGivenUpLeavesNothing) {
   EXPECT_TRUE(fs::is_empty(folder_ + "/checkpoints"));
 }
 
+// A worker that dies while its state is gathered, or a disk that is full.
+TEST_F(RunOutputTest, StateThatDoesNotComeLeavesTheCheckpointBefore) {
+  auto output = MustOpen(OutputMode::kNew);
+  Save(output.get(), 5);
+  const Checkpoint facts = MakeCheckpoint(10);
+  TensorStream optimizer = StreamOf(facts.optimizer);
+  optimizer.load = [](size_t) -> absl::StatusOr<Tensor> {
+    return absl::UnavailableError("worker w0: gone");
+  };
+  auto writer = *output->checkpoints()->Begin(10);
+  EXPECT_EQ(writer->Commit(facts, StreamOf(facts.trained), optimizer),
+            absl::UnavailableError("worker w0: gone"));
+  writer.reset();
+  EXPECT_THAT(output->checkpoints()->Steps(), ElementsAre(5));
+  std::vector<std::string> warnings;
+  EXPECT_TRUE(output->checkpoints()->Newest(&warnings)->has_value());
+  EXPECT_THAT(warnings, IsEmpty());
+  EXPECT_FALSE(fs::exists(folder_ + "/checkpoints/.making-step-000010"));
+}
+
 TEST_F(RunOutputTest, PruneKeepsTheNewestAndTheBest) {
   auto output = MustOpen(OutputMode::kNew);
   for (const int64_t step : {5, 10, 15, 20}) Save(output.get(), step);
   auto best = *output->checkpoints()->BeginBest();
-  ASSERT_TRUE(best->Commit(MakeCheckpoint(10)).ok());
+  ASSERT_TRUE(Commit(best.get(), MakeCheckpoint(10)).ok());
   fs::create_directories(folder_ + "/checkpoints/.making-step-000025");
   ASSERT_TRUE(output->checkpoints()->Prune(2).ok());
   EXPECT_THAT(output->checkpoints()->Steps(), ElementsAre(15, 20));

@@ -65,22 +65,24 @@ class FakeGroup : public StageGroup {
     gradient.clear();
     return absl::OkStatus();
   }
-  absl::StatusOr<std::vector<NamedTensor>> Trained() override {
-    std::vector<NamedTensor> tensors;
-    for (const auto& [l, w] : weight) tensors.push_back({NameOf(l), Tensor::FromFloats({1}, {w})});
-    return tensors;
+  std::vector<TensorHeader> TrainedHeaders() const override {
+    std::vector<TensorHeader> headers;
+    for (const auto& [l, w] : weight) headers.push_back({NameOf(l), DType::kF32, {1}});
+    return headers;
   }
-  absl::StatusOr<std::vector<NamedTensor>> OptimizerState() override {
-    return std::vector<NamedTensor>();
+  std::vector<TensorHeader> OptimizerHeaders() const override { return {}; }
+  absl::StatusOr<Tensor> ReadState(const std::string& name) override {
+    for (const auto& [l, w] : weight)
+      if (name == NameOf(l)) return Tensor::FromFloats({1}, {w});
+    return NotFound(name);
   }
-  absl::Status SetTrained(absl::Span<const NamedTensor> tensors) override {
-    for (const NamedTensor& t : tensors)
-      for (auto& [l, w] : weight)
-        if (t.name == NameOf(l)) w = t.tensor.floats()[0];
-    return absl::OkStatus();
-  }
-  absl::Status SetOptimizerState(absl::Span<const NamedTensor>) override {
-    return absl::OkStatus();
+  absl::Status WriteState(const std::string& name, const Tensor& value) override {
+    for (auto& [l, w] : weight)
+      if (name == NameOf(l)) {
+        w = value.floats()[0];
+        return absl::OkStatus();
+      }
+    return NotFound(name);
   }
   int64_t parameter_bytes() const override { return 4 * static_cast<int64_t>(weight.size()); }
   int64_t trained_bytes() const override { return parameter_bytes(); }

@@ -41,13 +41,21 @@ TEST(TensorAssemblyTest, RefusesWhatDoesNotFit) {
   EXPECT_FALSE(mixed.Add(Chunk("b", {2}, 4, "1234")).ok());
 }
 
-TEST(StateTest, JoinAndSplitAreInverse) {
-  const Tensor t = Tensor::FromFloats({1}, {1.0f});
-  std::vector<NamedTensor> trained, optimizer;
-  SplitState(JoinState({{"w", t}}, {{"exp_avg/w", t}, {"step", t}}), &trained, &optimizer);
-  ASSERT_EQ(trained.size(), 1u);
-  ASSERT_EQ(optimizer.size(), 2u);
-  EXPECT_EQ(optimizer[0].name, "exp_avg/w");
+TEST(StateNameTest, ReadsWhatItWrites) {
+  for (const StateName& name : {StateName{false, "w"}, StateName{true, "exp_avg/w"}}) {
+    const StateName read = StateName::Parse(name.Wire());
+    EXPECT_EQ(read.optimizer, name.optimizer);
+    EXPECT_EQ(read.name, name.name);
+  }
+}
+
+TEST(TensorHeaderTest, ComesFromAChunkAndIsChecked) {
+  const auto header = HeaderOf(Chunk("a", {2, 3}, 0, ""));
+  ASSERT_TRUE(header.ok());
+  EXPECT_EQ(header->name, "a");
+  EXPECT_EQ(header->shape, (Shape{2, 3}));
+  EXPECT_FALSE(HeaderOf(Chunk("a", {-1}, 0, "")).ok());
+  EXPECT_FALSE(HeaderOf(Chunk("a", {int64_t{1} << 62, 8}, 0, "")).ok());
 }
 
 TEST(FailureTest, CarriesCodeAndWords) {
