@@ -90,24 +90,25 @@ SealedFramePtr Outbox::Next(int64_t now_us, uint64_t delivered, LinkStats* stats
                             int64_t* wake_us) {
   *wake_us = 0;
   // Into the shaper, one frame at a time: while one is in it the rest can still be overtaken by an
-  // ack.
-  if (shaper_ == nullptr || now_us >= egress_free_us_) {
+  // ack, and the host's other links have their turn. An ack does not use up the turn.
+  while (shaper_ == nullptr || now_us >= egress_free_us_) {
     int64_t added_us = 0;
-    if (SealedFramePtr frame = Choose(delivered, &added_us); frame != nullptr) {
-      if (shaper_ == nullptr) {
-        Count(*frame, stats);
-        return frame;
-      }
-      // A frame that waited follows its predecessor without a gap, however late the timer that
-      // brings us here.
-      const int64_t handed_us =
-          added_us == 0 ? now_us : std::min(now_us, std::max(added_us, egress_free_us_));
-      const int64_t payload_bytes = frame->header().payload_bytes;
-      const int64_t due_us =
-          shaper_->Departure(handed_us, payload_bytes + WireHeaderBytes(payload_bytes, tls_));
-      egress_free_us_ = due_us - shaper_->delay_us();
-      flying_.push_back({std::move(frame), due_us});
+    SealedFramePtr frame = Choose(delivered, &added_us);
+    if (frame == nullptr) break;
+    if (shaper_ == nullptr) {
+      Count(*frame, stats);
+      return frame;
     }
+    // A frame that waited follows its predecessor without a gap, however late the timer that brings
+    // us here.
+    const int64_t handed_us =
+        added_us == 0 ? now_us : std::min(now_us, std::max(added_us, egress_free_us_));
+    const int64_t payload_bytes = frame->header().payload_bytes;
+    const int64_t due_us =
+        shaper_->Departure(handed_us, payload_bytes + WireHeaderBytes(payload_bytes, tls_));
+    if (frame->header().sequence != 0) egress_free_us_ = due_us - shaper_->delay_us();
+    flying_.push_back({std::move(frame), due_us});
+    if (!shaper_->shaped()) break;
   }
   if (!flying_.empty() && flying_.front().due_us <= now_us) {
     SealedFramePtr frame = std::move(flying_.front().frame);
