@@ -73,6 +73,8 @@ double Median(std::vector<double> values) {
 // A step of one run.
 struct Step {
   double seconds = 0.0;  // median; tokens and bytes are means
+  double mean_s = 0.0;   // of all steps, the first visits of samples included: what a plan predicts
+  double predicted_s = 0.0;
   double tokens = 0.0;
   double wire_bytes = 0.0;     // over all edges, both directions
   double busiest_share = 0.0;  // of wire_bytes: what the busiest host sends, or what it receives
@@ -88,6 +90,8 @@ absl::Status ReadSteps(const std::string& path, int steps, Step* step) {
     if (!record.is_object() || Number(record, "tokens_per_s") <= 0.0) {
       return absl::InternalError(absl::StrCat("expected steps with tokens_per_s in ", path));
     }
+    step->mean_s +=
+        Number(record, "tokens") / Number(record, "tokens_per_s") / (kStepsAnEpoch + steps);
     if (Number(record, "step") <= kStepsAnEpoch) continue;
     seconds.push_back(Number(record, "tokens") / Number(record, "tokens_per_s"));
     step->tokens += Number(record, "tokens") / steps;
@@ -108,6 +112,8 @@ absl::Status ReadWire(const std::string& path, Step* step) {
   ISTHMUS_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   const nlohmann::json report = nlohmann::json::parse(text, nullptr, false);
   const auto rows = report.find("wire");
+  if (const auto time = report.find("time"); time != report.end())
+    step->predicted_s = Number(*time, "predicted_step_s");
   if (rows == report.end()) return absl::InternalError(absl::StrCat("expected `wire` in ", path));
   std::array<double, kHosts> sent = {}, received = {};
   double all = 0.0;
@@ -155,6 +161,9 @@ nlohmann::json Row(const std::string& codec, int rate_mbps, const Step& unshaped
           {"transfer_s", transfer_s},
           {"bound_s", bound_s},
           {"share_of_bound", bound_s / shaped.seconds},
+          {"mean_step_s", shaped.mean_s},
+          {"predicted_s", shaped.predicted_s},
+          {"predicted_over_mean", shaped.predicted_s / shaped.mean_s},
           {"bits_per_element", shaped.bits_per_element}};
 }
 

@@ -21,13 +21,16 @@ struct EndToEndOptions {
 };
 
 // One object per codec and rate: codec, codec_backward, rate_mbps, tokens_per_s, step_s, compute_s,
-// transfer_s, bound_s, share_of_bound, bits_per_element. The model has random weights and width
+// transfer_s, bound_s, share_of_bound, mean_step_s, predicted_s, predicted_over_mean,
+// bits_per_element. The model has random weights and width
 // 512; a step is 16 micro-batches of 64 tokens over four stages (client, two workers, client). Per
 // rate,
 //   step_s      median over the measured steps
 //   compute_s   the same of the same Plan on unshaped links
 //   transfer_s  bytes of the busiest host and direction of one step / rate
 //   bound_s     the larger of the two
+//   mean_step_s over all steps, the first visits of samples included; predicted_s is what the plan
+//               said of it
 // On two quiet cores the whole matrix takes some five minutes.
 absl::StatusOr<nlohmann::json> RunEndToEnd(const EndToEndOptions& options);
 

@@ -112,9 +112,10 @@ absl::Status AppendTrain(const ReportOptions& options, nlohmann::json* report, s
       "two workers, 16 micro-batches of 64 tokens a step. The bound is the larger of compute_s, "
       "the step time of the same Plan on unshaped links, and transfer_s, the bytes of the busiest "
       "host and direction over the rate.\n\n",
-      MarkdownTable((*report)["train"]["rows"],
-                    {"codec", "codec_backward", "rate_mbps", "tokens_per_s", "bits_per_element",
-                     "step_s", "compute_s", "transfer_s", "share_of_bound"}));
+      MarkdownTable(
+          (*report)["train"]["rows"],
+          {"codec", "codec_backward", "rate_mbps", "tokens_per_s", "bits_per_element", "step_s",
+           "compute_s", "transfer_s", "share_of_bound", "predicted_over_mean"}));
   return absl::OkStatus();
 }
 

@@ -81,11 +81,16 @@ int64_t WireBytes(const Report& report) {
 
 Json OrNull(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
 
+double PredictedSeconds(const Report& report) {
+  return report.time.predicted_step_s * static_cast<double>(report.steps);
+}
+
 Json RunJson(const DemoRun& run) {
   const Report& report = run.report;
   return {{"codec", {{"forward", run.codec_forward}, {"backward", run.codec_backward}}},
           {"link_mbps", run.link_mbps},
           {"wall_s", report.time.wall_s},
+          {"predicted_s", PredictedSeconds(report)},
           {"tokens_per_s", report.tokens_per_s},
           {"wire_bytes", WireBytes(report)},
           {"bits_per_element_forward", BitsPerElementOf(report.wire, Direction::kForward)},
@@ -96,13 +101,13 @@ Json RunJson(const DemoRun& run) {
 
 std::string Row(const DemoRun& run, double speedup) {
   const Report& report = run.report;
-  return absl::StrFormat("%-28s %7.1f %9.2f %8.2f / %-6.2f %8.3f %8.3f %10.0f %8.1fx\n",
-                         absl::StrCat(run.codec_forward, " / ", run.codec_backward),
-                         report.time.wall_s, static_cast<double>(WireBytes(report)) * 1e-6,
-                         BitsPerElementOf(report.wire, Direction::kForward),
-                         BitsPerElementOf(report.wire, Direction::kBackward),
-                         report.loss.eval_before.value_or(0.0),
-                         report.loss.eval_after.value_or(0.0), report.tokens_per_s, speedup);
+  return absl::StrFormat(
+      "%-28s %7.1f %9.1f %9.2f %8.2f / %-6.2f %8.3f %8.3f %10.0f %8.1fx\n",
+      absl::StrCat(run.codec_forward, " / ", run.codec_backward), report.time.wall_s,
+      PredictedSeconds(report), static_cast<double>(WireBytes(report)) * 1e-6,
+      BitsPerElementOf(report.wire, Direction::kForward),
+      BitsPerElementOf(report.wire, Direction::kBackward), report.loss.eval_before.value_or(0.0),
+      report.loss.eval_after.value_or(0.0), report.tokens_per_s, speedup);
 }
 
 std::string Indented(const std::string& text) {
@@ -132,10 +137,11 @@ std::string DemoResult::ToJson() const {
 
 std::string DemoResult::Table() const {
   std::string text = absl::StrFormat(
-      "%d steps over links of %g Mbit/s, client and two workers\n\n%-28s %7s %9s %17s %8s %8s %10s "
+      "%d steps over links of %g Mbit/s, client and two workers\n\n%-28s %7s %9s %9s %17s %8s %8s "
+      "%10s "
       "%9s\n",
       runs.front().report.steps, runs.front().link_mbps, "codec forward / backward", "time s",
-      "wire MB", "bits/element f/b", "loss", "after", "tokens/s", "speed-up");
+      "predicted", "wire MB", "bits/element f/b", "loss", "after", "tokens/s", "speed-up");
   for (const DemoRun& run : runs) {
     const double first_s = runs.front().report.time.wall_s;
     text += Row(run, run.report.time.wall_s > 0.0 ? first_s / run.report.time.wall_s : 0.0);

@@ -75,8 +75,9 @@ absl::StatusOr<PlanPreview> PreviewPlan(const Job& given, std::vector<v1::Worker
   ISTHMUS_ASSIGN_OR_RETURN(const DataFacts facts, FactsOf(job, config));
   ISTHMUS_ASSIGN_OR_RETURN(const ChosenCodec codec, ChooseCodec(job, config, facts));
   ClientHost host;
-  host.speed = MeasureClient(engine, config, TrainSpecOf(job),
-                             std::min<int64_t>(facts.max_window_tokens, 256));
+  TrainSpec spec = TrainSpecOf(job);
+  spec.threads = host.threads;
+  host.speed = MeasureClient(engine, config, spec, std::min<int64_t>(facts.max_window_tokens, 256));
   host.embedded = workers.empty();
   if (host.embedded) workers = EmbeddedWorkers(job, host.speed.forward_flops);
   ISTHMUS_ASSIGN_OR_RETURN(const v1::PlanRequest request,

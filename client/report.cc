@@ -126,6 +126,7 @@ void ParseTime(const Json* object, Report::Time* time, absl::Status* status) {
   Fields fields(*object, "report.time", status);
   fields.Read("wall_s", &time->wall_s);
   fields.Read("total_s", &time->total_s);
+  fields.Read("predicted_step_s", &time->predicted_step_s);
   fields.Read("compute_s", &time->compute_s);
   fields.Read("encode_s", &time->encode_s);
   fields.Read("decode_s", &time->decode_s);
@@ -209,6 +210,7 @@ std::string Report::ToJson() const {
       {"time",
        {{"wall_s", time.wall_s},
         {"total_s", time.total_s},
+        {"predicted_step_s", time.predicted_step_s},
         {"compute_s", time.compute_s},
         {"encode_s", time.encode_s},
         {"decode_s", time.decode_s},

@@ -44,7 +44,8 @@ struct Report {
   struct Time {
     double wall_s =
         0.0;  // start of the first step to end of the last, without evaluation and checkpoints
-    double total_s = 0.0;  // of the process
+    double total_s = 0.0;           // of the process
+    double predicted_step_s = 0.0;  // by the plan, mean over the run: beside wall_s / steps
     double compute_s = 0.0, encode_s = 0.0, decode_s = 0.0, wait_s = 0.0;
   };
   // codec: auto. Decibels against the codec's own target from the step after `step` on, and the

@@ -395,6 +395,7 @@ void TrainingRun::FillReport() {
   report_.tokens_per_s =
       report_.time.wall_s > 0 ? static_cast<double>(report_.tokens) / report_.time.wall_s : 0.0;
   if (session_ == nullptr) return;
+  report_.time.predicted_step_s = session_->plan().predicted_step_s();
   const Totals totals = Sum(earlier_totals_, session_->totals());
   report_.wire = RowsOf(session_->plan(), totals, false);
   report_.wire_eval = RowsOf(session_->plan(), totals, true);

@@ -215,8 +215,11 @@ absl::Status TrainingRun::SubmitJob() {
   const TlsFiles tls = embedded ? TlsFiles{} : tls_;
   ISTHMUS_RETURN_IF_ERROR(
       CheckAddressSecurity(coordinator, tls, context_.insecure, "--coordinator"));
-  // Measured on one window's tokens: what a stage computes at a time is some of these.
-  const ClientSpeed speed = MeasureClient(context_.engine, config_, TrainSpecOf(job_),
+  // Measured on one window's tokens, what a stage computes at a time is some of these, and on as
+  // many threads as it will have.
+  TrainSpec spec = TrainSpecOf(job_);
+  spec.threads = threads_;
+  const ClientSpeed speed = MeasureClient(context_.engine, config_, spec,
                                           std::min<int64_t>(facts_.max_window_tokens, 256));
   ISTHMUS_ASSIGN_OR_RETURN(const v1::PlanRequest request,
                            MakePlanRequest(job_, config_, model_.get(), facts_, codec_,

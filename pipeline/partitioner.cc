@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "base/status.h"
 #include "compression/codec.h"
+#include "compression/frame_estimate.h"
 #include "link/frame.h"
 #include "model/config.h"
 #include "model/cost.h"
@@ -34,22 +37,42 @@ struct Problem {
   int64_t forward_bytes = 0, backward_bytes = 0;  // of a frame
 };
 
-// Bits per element that the codec will need, roughly: its width argument, or that of its float
-// format.
-double NominalBits(const std::string& spec) {
-  if (spec == "none") return 32.0;
-  if (spec == "fp16" || spec == "bf16") return 16.0;
-  for (const absl::string_view key : {"target=", "bits="}) {
-    const size_t at = spec.find(std::string(key));
-    if (at != std::string::npos) return std::strtod(spec.c_str() + at + key.size(), nullptr) + 0.3;
-  }
-  return spec == "int4" ? 4.5 : 8.3;
+// The width that gates are steered to over the run; nothing where a codec has no such argument.
+std::optional<double> TargetBits(const std::string& spec) {
+  constexpr absl::string_view kKey = "target=";
+  const size_t at = spec.find(std::string(kKey));
+  double bits = 0.0;
+  if (at == std::string::npos) return std::nullopt;
+  const size_t begin = at + kKey.size();
+  if (!absl::SimpleAtod(spec.substr(begin, spec.find_first_of(",)", begin) - begin), &bits))
+    return std::nullopt;
+  return bits;
 }
 
-int64_t FrameBytes(const Problem& p, const std::string& codec) {
-  const double payload =
-      static_cast<double>(p.tokens * p.config.hidden_size) * NominalBits(codec) / 8.0;
-  return static_cast<int64_t>(payload) + WireHeaderBytes(static_cast<int64_t>(payload), false);
+// Of all visits of samples in the run, those that are the sample's first.
+double FirstVisits(const v1::PlanRequest& request) {
+  const double visits = static_cast<double>(request.total_steps()) *
+                        static_cast<double>(request.micro_batches() * request.micro_batch_size());
+  if (visits <= 0.0 || request.num_samples() <= 0) return 1.0;
+  return std::min(1.0, static_cast<double>(request.num_samples()) / visits);
+}
+
+// Bytes of a full micro-batch's frame, mean over the run.
+absl::StatusOr<int64_t> FrameBytes(const Problem& p, const std::string& spec, Direction direction) {
+  ISTHMUS_ASSIGN_OR_RETURN(const auto codec, Codec::Parse(spec));
+  EdgeShape shape;
+  shape.width = p.config.hidden_size;
+  shape.direction = direction;
+  shape.max_sample_tokens = p.tokens / p.request.micro_batch_size();
+  shape.total_steps = p.request.total_steps();
+  ISTHMUS_ASSIGN_OR_RETURN(const FrameEstimate estimate, EstimateFrame(*codec, shape));
+  const double first = FirstVisits(p.request);
+  const double bits =
+      TargetBits(codec->canonical())
+          .value_or(first * estimate.first_bits + (1 - first) * estimate.later_bits);
+  const auto payload =
+      static_cast<int64_t>(static_cast<double>(p.tokens * p.config.hidden_size) * bits / 8.0);
+  return payload + WireHeaderBytes(payload, false);
 }
 
 absl::StatusOr<Problem> Understand(const v1::PlanRequest& request) {
@@ -82,8 +105,10 @@ absl::StatusOr<Problem> Understand(const v1::PlanRequest& request) {
   p.tokens = request.micro_batch_size() * std::max<int64_t>(1, request.max_sample_tokens() > 0
                                                                    ? request.max_sample_tokens()
                                                                    : request.sequence_length());
-  p.forward_bytes = FrameBytes(p, request.codec_forward());
-  p.backward_bytes = FrameBytes(p, request.codec_backward());
+  ISTHMUS_ASSIGN_OR_RETURN(p.forward_bytes,
+                           FrameBytes(p, request.codec_forward(), Direction::kForward));
+  ISTHMUS_ASSIGN_OR_RETURN(p.backward_bytes,
+                           FrameBytes(p, request.codec_backward(), Direction::kBackward));
   return p;
 }
 

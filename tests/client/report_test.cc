@@ -29,6 +29,7 @@ Report Sample() {
   row.header_bytes = 40;
   report.wire = {row};
   report.time.wall_s = 1.5;
+  report.time.predicted_step_s = 0.25;
   report.processes = {{"client", 1000}};
   return report;
 }
@@ -45,6 +46,7 @@ TEST(Report, HasTheContractsFields) {
   EXPECT_EQ(wire["raw_bytes_fp32"], 4000);
   EXPECT_EQ(wire["wire_bytes"], 1000);
   EXPECT_DOUBLE_EQ(wire["bits_per_element"].get<double>(), 8.0);
+  EXPECT_EQ(json["time"]["predicted_step_s"], 0.25);
   EXPECT_EQ(json["processes"][0]["peak_rss_bytes"], 1000);
 }
 

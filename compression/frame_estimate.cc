@@ -1,0 +1,49 @@
+#include "compression/frame_estimate.h"
+
+#include <algorithm>
+#include <memory>
+#include <numeric>
+#include <vector>
+
+#include "base/status.h"
+#include "compression/synthetic_source.h"
+
+namespace isthmus {
+namespace {
+
+constexpr int64_t kMaxRows = 128;
+constexpr float kChange = 0.1f;  // of a value's size, from one visit to the next
+
+}  // namespace
+
+absl::StatusOr<FrameEstimate> EstimateFrame(const Codec& codec, const EdgeShape& shape) {
+  const int64_t tokens = std::clamp<int64_t>(shape.max_sample_tokens, 1, kMaxRows);
+  EdgeShape small = shape;
+  small.num_samples = 1;
+  small.max_sample_tokens = tokens;
+  small.state_dir.clear();
+  ISTHMUS_ASSIGN_OR_RETURN(const std::unique_ptr<Encoder> encoder, codec.MakeEncoder(small));
+  ISTHMUS_ASSIGN_OR_RETURN(std::vector<float> rows,
+                           SyntheticValues("gaussian", tokens, shape.width));
+  ISTHMUS_ASSIGN_OR_RETURN(const std::vector<float> change,
+                           SyntheticValues("gaussian", tokens, shape.width, /*seed=*/2));
+  std::vector<uint32_t> ids(static_cast<size_t>(tokens));
+  std::iota(ids.begin(), ids.end(), 0u);
+  const SampleRows sample{0, 0, tokens};
+  FrameEstimate estimate;
+  for (uint64_t step = 0; step < 2; ++step) {
+    FrameContext context;
+    context.step = step;
+    context.samples = {&sample, 1};
+    context.row_ids = ids;
+    Bytes bytes;
+    ISTHMUS_RETURN_IF_ERROR(encoder->Encode(rows, context, &bytes).status());
+    ISTHMUS_RETURN_IF_ERROR(encoder->CommitStep(step));
+    (step == 0 ? estimate.first_bits : estimate.later_bits) =
+        8.0 * static_cast<double>(bytes.size()) / static_cast<double>(rows.size());
+    for (size_t i = 0; i < rows.size(); ++i) rows[i] += kChange * change[i];
+  }
+  return estimate;
+}
+
+}  // namespace isthmus
