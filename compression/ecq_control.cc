@@ -20,7 +20,6 @@ constexpr double kErrorPerBit = 0.7;
 // A centroid is 24 bits; it serves for more than the frame it comes with.
 constexpr double kCentroidGain = 2.0 / 12 * 1.386;
 constexpr double kStatisticsDecay = 0.75;
-constexpr int64_t kAllRows = 256;
 
 }  // namespace
 
@@ -31,18 +30,17 @@ EcqControl::EcqControl(const EcqOptions& options, const EdgeShape& shape)
       sums_(width_),
       squares_(width_) {}
 
-// Forward: the variance about the channels' means over the frame, weighted. Gradients: the mean
-// square of the rows that are kept.
-double EcqControl::Signal(const float* x, size_t rows, size_t kept, const int8_t* weights) {
+Extent EcqControl::Look(const float* x, size_t rows) {
   std::fill(sums_.begin(), sums_.end(), 0.0);
   std::fill(squares_.begin(), squares_.end(), 0.0);
-  for (size_t row = 0; row < rows; ++row) {
-    for (size_t c = 0; c < width_; ++c) {
-      const double v = x[row * width_ + c];
-      sums_[c] += v;
-      squares_[c] += v * v;
-    }
-  }
+  rows_ = rows;
+  return EcqAddMoments(x, rows, width_, sums_.data(), squares_.data());
+}
+
+// Forward: the variance about the channels' means over the frame, weighted. Gradients: the mean
+// square of the rows that are kept.
+double EcqControl::Signal(size_t kept, const int8_t* weights) const {
+  const size_t rows = rows_;
   double energy = 0.0, variance = 0.0;
   for (size_t c = 0; c < width_; ++c) {
     const double weight = std::exp2(0.5 * weights[c]);
@@ -62,9 +60,8 @@ void EcqControl::SetStep(double step) {
   start_ = EcqRows::StartCode(0.8 * std::sqrt(signal_) / step_);
 }
 
-bool EcqControl::BeginFrame(const float* x, size_t rows, size_t kept, const FrameContext& context,
-                            const int8_t* weights) {
-  signal_ = Signal(x, rows, kept, weights);
+bool EcqControl::BeginFrame(size_t kept, const FrameContext& context, const int8_t* weights) {
+  signal_ = Signal(kept, weights);
   attempts_ = 0;
   share_ = now_.share;
   if (signal_ > 0 && signal_ < 0x1p-200) return false;
@@ -78,7 +75,7 @@ bool EcqControl::BeginFrame(const float* x, size_t rows, size_t kept, const Fram
     SetStep(std::min(std::sqrt(target_error_ / share), most_step_));
     return true;
   }
-  const double elements = static_cast<double>(rows * width_);
+  const double elements = static_cast<double>(rows_ * width_);
   const double per_element =
       options_.target == EcqTarget::kBits ? options_.value : 8 * options_.value / elements;
   target_bits_ = (per_element + finer_db / 6.02) * elements;
@@ -92,8 +89,8 @@ bool EcqControl::BeginFrame(const float* x, size_t rows, size_t kept, const Fram
   return true;
 }
 
-std::vector<EcqCentroid> EcqControl::CentroidUpdates(EcqTables* tables) {
-  std::vector<EcqCentroid> updates;
+void EcqControl::UpdateCentroids(EcqTables* tables, std::vector<EcqCentroid>* updates) {
+  updates->clear();
   // A frame that is tried again knows its own gaps already.
   const auto& count = attempts_ > 0 ? count_ : now_.count;
   const auto& gap = attempts_ > 0 ? gap_ : now_.gap;
@@ -106,49 +103,58 @@ std::vector<EcqCentroid> EcqControl::CentroidUpdates(EcqTables* tables) {
     if (count[i] * miss * miss < kCentroidGain * 12) continue;
     const int8_t value = static_cast<int8_t>(std::lround(wanted));
     tables->set_centroid(table, level, value);
-    updates.push_back({table, level, value});
+    updates->push_back({table, level, value});
   }
-  count_.fill(0.0);
-  gap_.fill(0.0);
-  measured_rows_ = 0;
   FitThresholds(*tables);
-  return updates;
 }
 
 // Between the levels 0 and 1 - gap, where the error saved equals what the dearer code costs.
 void EcqControl::FitThresholds(const EcqTables& tables) {
-  thresholds_.fill(0.5f);
+  std::array<float, kEcqPlainClasses> thresholds;
+  thresholds.fill(0.5f);
   const double error_per_bit = kErrorPerBit * std::min(share_, 1.0 / 12);
   for (size_t cls = 0; cls < static_cast<size_t>(kEcqPlainClasses); ++cls) {
-    const uint32_t* ranges = tables.rans().ranges(cls);
-    const int zero = EcqLargestPlain(cls);
-    const double dearer = std::log2(static_cast<double>(ranges[zero] >> 16)) -
-                          std::log2(0.5 * ((ranges[zero - 1] >> 16) + (ranges[zero + 1] >> 16)));
+    const auto frequency = [&](int q) {
+      return static_cast<double>(tables.rans().frequency(cls, static_cast<size_t>(kEcqZero + q)));
+    };
+    const double dearer = std::log2(frequency(0)) - std::log2(0.5 * (frequency(-1) + frequency(1)));
     const double level = 1.0 - tables.centroid(cls, 0) * double{kEcqCentroidUnit};
     const double threshold = 0.5 * level + error_per_bit * dearer / (2 * level);
-    thresholds_[cls] = static_cast<float>(std::clamp(threshold, 0.5, 1.2));
+    thresholds[cls] = static_cast<float>(std::clamp(threshold, 0.5, 1.2));
+  }
+  limits_ = MakeEcqLimits(thresholds);
+}
+
+void EcqMeasure::AddRow(const EcqRow& row, const EcqRowInput& input, const float* x_hat, float step,
+                        bool gaps) {
+  error += EcqSquaredMiss(input.x, x_hat, input.inverse_step, row.width) * step * step;
+  measured += static_cast<int64_t>(row.width);
+  for (size_t c = 0; c < row.width && gaps; ++c) {
+    const int level = std::abs(row.q[c]);
+    if (level == 0 || row.classes[c] >= kEcqPlainClasses) continue;
+    const size_t at = row.classes[c] * kEcqCentroids + static_cast<size_t>(std::min(level, 3) - 1);
+    const float miss = (input.x[c] - input.prediction[c]) * input.inverse_step[c];
+    count[at] += 1.0;
+    gap[at] += level - std::fabs(static_cast<double>(miss));
   }
 }
 
-void EcqControl::Measure(const float* x, const float* prediction, const float* inverse_step,
-                         const uint8_t* classes, const int32_t* q, const float* x_hat,
-                         double* error) {
-  const double sum = EcqSquaredMiss(x, x_hat, inverse_step, width_);
-  // A quarter of a long frame's rows tells the centroids as well.
-  const bool sampled = measured_rows_++ % 4 == 0 || measured_rows_ < kAllRows;
-  for (size_t c = 0; c < width_ && sampled; ++c) {
-    const int level = std::abs(q[c]);
-    if (level == 0 || classes[c] >= kEcqPlainClasses) continue;
-    const size_t at = classes[c] * kEcqCentroids + static_cast<size_t>(std::min(level, 3) - 1);
-    count_[at] += 1.0;
-    gap_[at] += level - std::fabs(static_cast<double>(x[c] - prediction[c]) * inverse_step[c]);
+void EcqMeasure::Add(const EcqMeasure& other) {
+  elements += other.elements;
+  bits += other.bits;
+  measured += other.measured;
+  error += other.error;
+  for (size_t i = 0; i < count.size(); ++i) {
+    count[i] += other.count[i];
+    gap[i] += other.gap[i];
   }
-  *error += sum * step_ * step_;
 }
 
 bool EcqControl::Accepts(const EcqMeasure& measure) {
   if (measure.elements == 0) return true;
-  const double error = measure.error / static_cast<double>(measure.elements);
+  count_ = measure.count;
+  gap_ = measure.gap;
+  const double error = measure.error / static_cast<double>(std::max<int64_t>(measure.measured, 1));
   if (forward_) share_ = std::max(error / (double{step_} * step_), 1e-4);
   if (!forward_) {
     // The step never depends on the frame's own dither: only the next frame's follows the bits.

@@ -1,6 +1,7 @@
 // The receiving end of an ecq edge: trusts nothing, and a refused frame leaves everything as it
 // was.
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <memory>
@@ -8,17 +9,14 @@
 #include <vector>
 
 #include "base/status.h"
+#include "compression/band_threads.h"
+#include "compression/ecq_band_decoder.h"
 #include "compression/ecq_frame.h"
-#include "compression/ecq_kernels.h"
-#include "compression/ecq_raw_bits.h"
 #include "compression/ecq_sampling.h"
 #include "compression/ecq_snapshot.h"
-#include "compression/ecq_wire.h"
 #include "compression/frame_check.h"
 #include "compression/half_float.h"
 #include "compression/kernels.h"
-#include "compression/row_noise.h"
-#include "compression/scratch.h"
 
 namespace isthmus {
 namespace {
@@ -32,12 +30,12 @@ class EcqReceiver {
         shape_(shape),
         width_(static_cast<size_t>(shape.width)),
         forward_(shape.direction == Direction::kForward),
-        rows_(shape, &state),
         places_(options, shape, &state),
-        store_rows_(StoreType::kBf16, shape.width),
-        noise_(shape),
-        q_(width_),
-        histogram_(kEcqTables * kRansSymbols) {}
+        visits_(options, shape, &state),
+        histogram_(kEcqTables * kRansSymbols) {
+    for (size_t b = 0; b < EcqBands(width_); ++b)
+      bands_.emplace_back(shape, EcqBandOf(width_, b), &state);
+  }
 
   EcqState state;
 
@@ -50,25 +48,33 @@ class EcqReceiver {
       return Corrupt(context, "a step", "another number");
     }
     if ((flags & kEcqHasCentroids) != 0) ISTHMUS_RETURN_IF_ERROR(ReadCentroids(in, context));
+    rows_ = context.samples.empty()
+                ? 0
+                : static_cast<size_t>(context.samples.back().begin + context.samples.back().tokens);
     ISTHMUS_RETURN_IF_ERROR(ReadSide(flags, in, context));
-    ISTHMUS_ASSIGN_OR_RETURN(const uint64_t raw_bytes, in->GetVarint());
-    ISTHMUS_ASSIGN_OR_RETURN(const auto raw, in->GetBytes(raw_bytes));
-    ISTHMUS_ASSIGN_OR_RETURN(const auto coded, in->GetBytes(in->remaining()));
-    RawBitReader bits(raw);
-    const size_t sent = static_cast<size_t>(
-        std::count_if(modes_.begin(), modes_.end(), [](uint8_t m) { return m != kEcqDropped; }));
-    if (!rans_.Begin(coded, RansStatesFor(sent * width_)))
-      return Corrupt(context, "an entropy coder's states", absl::StrCat(coded.size(), " bytes"));
-    std::fill(histogram_.begin(), histogram_.end(), 0u);
-    rows_.BeginFrame(step, start);
-    noise_.Begin(context.step, context.samples);
-    for (const SampleRows& sample : context.samples) {
-      if (!DecodeSample(sample, context, &bits, out))
-        return Corrupt(context, "codes and values in range", "others");
+    ISTHMUS_RETURN_IF_ERROR(ReadStreams(in, context));
+    visits_.BeginFrame(context);
+    const EcqFrameOutput output = {out, rows_, &context, &places_, &visits_, step, start};
+    for (size_t b = 0; b < bands_.size(); ++b) {
+      const size_t first = forward_ ? b * rows_ : 0;
+      bands_[b].BeginFrame(output, absl::MakeConstSpan(modes_).subspan(first, rows_));
     }
-    if (!rans_.Finish() || !bits.Finish())
-      return Corrupt(context, "the coder's first states at the end", "others");
-    if (context.training) state.tables.Learn(histogram_.data());
+    state.core.step = step;
+    std::array<bool, kEcqMostBands> good;
+    good.fill(true);
+    if (num_streams_ > 1) {
+      ForBands(bands_.size(), [&](size_t b) { good[b] = bands_[b].Decode(&streams_[b]); });
+    } else {
+      for (size_t b = 0; b < bands_.size() && good[0]; ++b)
+        good[0] = bands_[b].Decode(&streams_[0]);
+    }
+    if (std::find(good.begin(), good.end(), false) != good.end())
+      return Corrupt(context, "codes and values in range", "others");
+    for (size_t s = 0; s < num_streams_; ++s) {
+      if (!streams_[s].coder.Finish() || !streams_[s].raw.Finish())
+        return Corrupt(context, "the coder's first states at the end", "others");
+    }
+    if (context.training) Learn(context);
     ids_.assign(places_.ids().begin(), places_.ids().end());
     return absl::OkStatus();
   }
@@ -110,128 +116,61 @@ class EcqReceiver {
         good = places_.Receive(context, &side);
       }
     }
-    const size_t rows =
-        context.samples.empty()
-            ? 0
-            : static_cast<size_t>(context.samples.back().begin + context.samples.back().tokens);
     modes_.clear();
-    size_t before = kEcqMean;
-    for (size_t row = 0; good && row < rows; ++row) {
-      before = side.Get(&state.core.mode_counts[before]);
-      modes_.push_back(static_cast<uint8_t>(before));
+    for (size_t b = 0; b < (forward_ ? bands_.size() : 1); ++b) {
+      size_t before = kEcqMean;
+      for (size_t row = 0; good && row < rows_; ++row) {
+        before = side.Get(&state.core.mode_counts[before]);
+        modes_.push_back(static_cast<uint8_t>(before));
+      }
     }
     size_t used = 0;
     if (!good || !side.Finish(&used)) return Corrupt(context, "slots and modes", "other bytes");
     return in->GetBytes(used).status();
   }
 
-  // Whether a mode can have been chosen.
-  bool Possible(EcqMode mode, const EcqRows::Source& source) const {
-    switch (mode) {
-      case kEcqMean:
-        return true;
-      case kEcqSlot:
-        return source.has_slot && state.slots.visits(source.slot) > 0;
-      case kEcqSample:
-        return source.sample != nullptr;
-      default:
-        return !forward_;
-    }
-  }
-
-  bool DecodeSample(const SampleRows& sample, const FrameContext& context, RawBitReader* bits,
-                    float* out) {
-    rows_.BeginSample();
-    const bool visited = context.training && ReadEcqVisit(state, sample, &store_rows_, &visit_);
-    const size_t begin = static_cast<size_t>(sample.begin);
-    const size_t tokens = static_cast<size_t>(sample.tokens);
-    for (size_t t = 0; t < tokens; ++t) {
-      const size_t row = begin + t;
-      EcqRows::Source source;
-      source.has_slot = forward_ && places_.has(row);
-      if (source.has_slot) source.slot = places_.at(row).slot;
-      if (visited) source.sample = visit_.data() + t * width_;
-      if (!context.earlier_TD.empty()) source.earlier = context.earlier_TD.data() + row * width_;
-      const EcqMode mode = static_cast<EcqMode>(modes_[row]);
-      if (!Possible(mode, source)) return false;
-      if (mode == kEcqDropped) {
-        std::fill(out + row * width_, out + (row + 1) * width_, 0.0f);
-      } else if (!DecodeRow(mode, row, source, bits, out + row * width_)) {
-        return false;
+  // Each: varint n | n bytes of raw bits | varint n, but for the last | n bytes of coded symbols
+  absl::Status ReadStreams(ByteReader* in, const FrameContext& context) {
+    const size_t sent = static_cast<size_t>(
+        std::count_if(modes_.begin(), modes_.end(), [](uint8_t m) { return m != kEcqDropped; }));
+    const size_t sent_rows = forward_ ? rows_ : sent;
+    num_streams_ = EcqStreams(rows_, width_);
+    for (size_t s = 0; s < num_streams_; ++s) {
+      ISTHMUS_ASSIGN_OR_RETURN(const uint64_t raw_bytes, in->GetVarint());
+      ISTHMUS_ASSIGN_OR_RETURN(const auto raw, in->GetBytes(raw_bytes));
+      uint64_t coded_bytes = in->remaining();
+      if (s + 1 < num_streams_) {
+        ISTHMUS_ASSIGN_OR_RETURN(coded_bytes, in->GetVarint());
       }
+      ISTHMUS_ASSIGN_OR_RETURN(const auto coded, in->GetBytes(coded_bytes));
+      const size_t columns = num_streams_ > 1 ? EcqBandOf(width_, s).width : width_;
+      streams_[s].raw = RawBitReader(raw);
+      if (!streams_[s].coder.Begin(coded, RansStatesFor(sent_rows * columns)))
+        return Corrupt(context, "an entropy coder's states", absl::StrCat(coded.size(), " bytes"));
     }
-    if (context.training && forward_ && StoresSamples(options_, shape_))
-      PutEcqVisit(&state, sample, &store_rows_, out + begin * width_, &packed_);
-    return true;
+    return absl::OkStatus();
   }
 
-  bool DecodeRow(EcqMode mode, size_t row, const EcqRows::Source& source, RawBitReader* bits,
-                 float* out) {
-    const float* prediction = rows_.Predict(mode, source);
-    rows_.BeginRow(mode);
-    for (size_t c = 0; c < width_; c += rows_.chunk()) {
-      const size_t n = std::min(rows_.chunk(), width_ - c);
-      if (!ReadCodes(rows_.Classes(c, n), c, n, bits)) return false;
-      rows_.Coded(q_.data() + c, n);
+  void Learn(const FrameContext& context) {
+    visits_.FinishFrame(context);
+    std::fill(histogram_.begin(), histogram_.end(), 0u);
+    for (const EcqBandDecoder& band : bands_) {
+      for (size_t i = 0; i < histogram_.size(); ++i) histogram_[i] += band.histogram()[i];
     }
-    if (forward_) {
-      EcqReconstruct(q_.data(), prediction, rows_.steps(), rows_.row_classes(), rows_.gaps(),
-                     width_, out);
-    } else {
-      EcqReconstructDithered(q_.data(), rows_.steps(), noise_.Row(static_cast<int64_t>(row)),
-                             width_, out);
-    }
-    if (ScanExtent(out, width_).magnitude > kEcqLargestValue) return false;
-    rows_.FinishRow(mode, source, q_.data(), out);
-    return true;
-  }
-
-  bool ReadCodes(const uint8_t* classes, size_t column, size_t n, RawBitReader* bits) {
-    uint8_t tables[32], symbols[32];
-    for (size_t i = 0; i < n; ++i) tables[i] = static_cast<uint8_t>(EcqTableOf(classes[i]));
-    rans_.Read(state.tables.rans(), tables, column, n, symbols);
-    bool good = true;
-    for (size_t i = 0; i < n; ++i) {
-      const uint8_t table = tables[i], symbol = symbols[i];
-      ++histogram_[table * kRansSymbols + symbol];
-      const int largest = EcqLargestPlain(table);
-      q_[column + i] = static_cast<int>(symbol) - largest;
-      if (table >= kEcqPlainClasses || symbol > 2 * largest)
-        good = good && ReadFarCode(classes[i], symbol, bits, &q_[column + i]);
-    }
-    return good;
-  }
-
-  // What the encoder put beside the coder: escapes and low bits.
-  bool ReadFarCode(int cls, int symbol, RawBitReader* bits, int32_t* q) {
-    const int largest = EcqLargestPlain(static_cast<size_t>(EcqTableOf(cls)));
-    const int low = EcqLowBits(cls);
-    int64_t code = symbol - largest;
-    if (symbol > 2 * largest) {
-      const bool negative = bits->Get(1) != 0;
-      const uint32_t beyond = bits->GetGolomb(kEcqGolombOrder);
-      if (beyond > static_cast<uint32_t>(kEcqLargestCode)) return false;
-      code = largest + 1 + static_cast<int64_t>(beyond);
-      if (negative) code = -code;
-    }
-    if (low > 0) code = code * (int64_t{1} << low) + bits->Get(low) - (int64_t{1} << (low - 1));
-    *q = static_cast<int32_t>(code);
-    return code <= kEcqLargestCode && code >= -kEcqLargestCode;
+    state.tables.Learn(histogram_.data());
   }
 
   const EcqOptions options_;
   const EdgeShape shape_;
   const size_t width_;
   const bool forward_;
-  EcqRows rows_;
   EcqPlaces places_;
-  StoreRowFormat store_rows_;
-  RowNoise noise_;
-  RansDecoder rans_;
+  EcqVisits visits_;
+  std::vector<EcqBandDecoder> bands_;
+  // Of the frame in work.
+  size_t rows_ = 0, num_streams_ = 1;
+  std::array<EcqStream, kEcqMostBands> streams_;
   std::vector<uint8_t> modes_;
-  std::vector<int32_t> q_;
-  std::vector<float> visit_;
-  Bytes packed_;
   std::vector<uint32_t> histogram_, ids_;
 };
 

@@ -1,25 +1,18 @@
 // The sending end of an ecq edge.
 #include <algorithm>
-#include <cmath>
-#include <cstring>
+#include <array>
 #include <utility>
 #include <vector>
 
-#include "base/hash.h"
-#include "base/rng.h"
+#include "absl/functional/function_ref.h"
 #include "base/status.h"
-#include "compression/ecq_control.h"
+#include "compression/band_threads.h"
+#include "compression/ecq_band_encoder.h"
 #include "compression/ecq_frame.h"
-#include "compression/ecq_kernels.h"
-#include "compression/ecq_raw_bits.h"
-#include "compression/ecq_sampling.h"
 #include "compression/ecq_snapshot.h"
-#include "compression/ecq_wire.h"
 #include "compression/frame_check.h"
 #include "compression/half_float.h"
 #include "compression/kernels.h"
-#include "compression/row_noise.h"
-#include "compression/scratch.h"
 
 namespace isthmus {
 namespace {
@@ -32,22 +25,21 @@ class EcqEncoder final : public Encoder {
         width_(static_cast<size_t>(shape.width)),
         forward_(shape.direction == Direction::kForward),
         state_(options, shape),
-        rows_(shape, &state_),
         places_(options, shape, &state_),
-        store_rows_(StoreType::kBf16, shape.width),
-        noise_(shape),
+        visits_(options, shape, &state_),
         control_(options, shape),
         sampling_(options, shape),
         sensitivity_(width_),
-        q_(width_),
-        x_hat_(width_),
-        histogram_(kEcqTables * kRansSymbols) {}
+        histogram_(kEcqTables * kRansSymbols) {
+    for (size_t b = 0; b < EcqBands(width_); ++b)
+      bands_.emplace_back(shape, EcqBandOf(width_, b), &state_);
+  }
 
   absl::StatusOr<EncodedSize> Encode(absl::Span<const float> x_TD, const FrameContext& context,
                                      Bytes* out) override {
     ISTHMUS_ASSIGN_OR_RETURN(const int64_t rows, CheckFrame(shape_, context, x_TD.size()));
     ISTHMUS_RETURN_IF_ERROR(CheckEcqContext(shape_, context, rows));
-    const Extent extent = ScanExtent(x_TD.data(), x_TD.size());
+    const Extent extent = control_.Look(x_TD.data(), static_cast<size_t>(rows));
     if (extent.magnitude > kLargestMagnitude) return NonFiniteError(shape_, context, x_TD);
     const size_t start = out->size();
     const uint8_t flags = WriteHead(context, out);
@@ -153,20 +145,24 @@ class EcqEncoder final : public Encoder {
   bool WriteCoded(absl::Span<const float> x_TD, const FrameContext& context, size_t start,
                   Bytes* out, EncodedSize* size) {
     const float* x = x_TD.data();
-    if (sampling_.active()) x = sampling_.Draw(x_TD, context);
     const size_t rows = x_TD.size() / width_;
+    if (sampling_.active()) {
+      x = sampling_.Draw(x_TD, context);
+      control_.Look(x, rows);
+    }
     const int8_t* weights = context.training ? sensitivity_.pending() : state_.core.weights.data();
-    if (!control_.BeginFrame(x, rows, sampling_.kept(rows), context, weights)) return false;
+    if (!control_.BeginFrame(sampling_.kept(rows), context, weights)) return false;
     for (;;) {
       state_.BeginFrame();
-      const bool reached = CodeRows(x, context);
+      const bool reached = CodeRows(x, rows, context);
       if (reached && control_.Accepts(Measured())) break;
       state_.AbandonFrame();
       if (!reached) return false;
     }
-    Emit(start, context, out, size);
+    Emit(start, out, size);
     ids_.assign(places_.ids().begin(), places_.ids().end());
     if (context.training) {
+      visits_.FinishFrame(context);
       state_.tables.Learn(histogram_.data());
       control_.Learn(context);
       if (weights_sent_) sensitivity_.Sent();
@@ -178,156 +174,62 @@ class EcqEncoder final : public Encoder {
 
   EcqMeasure Measured() const {
     EcqMeasure measure;
-    measure.error = error_;
-    measure.elements = elements_;
-    measure.bits = static_cast<double>(raw_.BitCount()) + side_bits_;
-    const RansTables& rans = state_.tables.rans();
-    for (size_t i = 0; i < histogram_.size(); ++i) {
-      if (histogram_[i] == 0) continue;
-      const uint32_t frequency = rans.ranges(0)[i] >> 16;
-      measure.bits += histogram_[i] * (12.0 - std::log2(static_cast<double>(frequency)));
-    }
+    for (const EcqBandEncoder& band : bands_) measure.Add(band.measure());
+    for (const RawBitWriter& raw : raw_) measure.bits += static_cast<double>(raw.BitCount());
+    measure.bits += side_bits_;
     return measure;
   }
 
   // One pass over the rows with the step that control_ says. False when a code or value is out of
   // reach.
-  bool CodeRows(const float* x, const FrameContext& context) {
+  bool CodeRows(const float* x, size_t rows, const FrameContext& context) {
     side_.Clear();
-    raw_.Clear();
-    ops_.clear();
-    modes_.clear();
-    std::fill(histogram_.begin(), histogram_.end(), 0u);
-    error_ = 0.0;
-    elements_ = 0;
     weights_sent_ = context.training && sensitivity_.has_pending();
     if (weights_sent_) sensitivity_.Put(&state_.core, &side_);
-    centroids_ = forward_ ? control_.CentroidUpdates(&state_.tables) : std::vector<EcqCentroid>();
+    centroids_.clear();
+    if (forward_) control_.UpdateCentroids(&state_.tables, &centroids_);
     if (forward_) places_.Assign(context, shape_.shared_row_ids ? nullptr : &side_);
-    rows_.BeginFrame(control_.step(), control_.start());
-    noise_.Begin(context.step, context.samples);
-    for (const SampleRows& sample : context.samples) {
-      if (!CodeSample(x, sample, context)) return false;
+    visits_.BeginFrame(context);
+    streams_ = EcqStreams(rows, width_);
+    const EcqFrameInput input = {x, rows, &context, &control_, &sampling_, &places_, &visits_};
+    for (RawBitWriter& raw : raw_) raw.Clear();
+    for (size_t b = 0; b < bands_.size(); ++b) {
+      bands_[b].BeginFrame(input);
+      bands_[b].set_raw(&raw_[streams_ > 1 ? b : 0]);
     }
+    state_.core.step = control_.step();
+    std::array<bool, kEcqMostBands> reached;
+    reached.fill(true);
+    InStreams([&](size_t b) { reached[b] = bands_[b].Code(); });
+    if (std::find(reached.begin(), reached.end(), false) != reached.end()) return false;
     PutModes();
-    for (const uint16_t op : ops_) ++histogram_[op];
+    std::fill(histogram_.begin(), histogram_.end(), 0u);
+    for (const EcqBandEncoder& band : bands_) {
+      for (size_t i = 0; i < histogram_.size(); ++i) histogram_[i] += band.histogram()[i];
+    }
     return true;
   }
 
-  bool CodeSample(const float* x, const SampleRows& sample, const FrameContext& context) {
-    rows_.BeginSample();
-    const bool visited = context.training && ReadEcqVisit(state_, sample, &store_rows_, &visit_);
-    const bool keeps = context.training && forward_ && StoresSamples(options_, shape_);
-    const size_t begin = static_cast<size_t>(sample.begin);
-    const size_t tokens = static_cast<size_t>(sample.tokens);
-    if (keeps) Room(&decoded_, tokens * width_);
-    for (size_t t = 0; t < tokens; ++t) {
-      EcqRows::Source source;
-      source.has_slot = forward_ && places_.has(begin + t);
-      if (source.has_slot) source.slot = places_.at(begin + t).slot;
-      if (visited) source.sample = visit_.data() + t * width_;
-      if (!context.earlier_TD.empty())
-        source.earlier = context.earlier_TD.data() + (begin + t) * width_;
-      if (!CodeRow(x + (begin + t) * width_, begin + t, source)) return false;
-      if (keeps) std::memcpy(decoded_.data() + t * width_, x_hat_.data(), width_ * sizeof(float));
-    }
-    if (keeps) PutEcqVisit(&state_, sample, &store_rows_, decoded_.data(), &packed_);
-    return true;
+  // All bands: at once where each has its stream, else one after the other.
+  void InStreams(absl::FunctionRef<void(size_t)> work) {
+    if (streams_ > 1) return ForBands(bands_.size(), work);
+    for (size_t b = 0; b < bands_.size(); ++b) work(b);
   }
 
-  EcqMode ChooseMode(const float* x, size_t row, const EcqRows::Source& source) {
-    if (!forward_) return sampling_.active() && !sampling_.keeps(row) ? kEcqDropped : kEcqMean;
-    EcqMode best = kEcqMean;
-    double least = EcqRoughBits(x, rows_.Predict(kEcqMean, source), rows_.inverse_steps(), width_);
-    const auto consider = [&](EcqMode mode) {
-      const double bits =
-          EcqRoughBits(x, rows_.Predict(mode, source), rows_.inverse_steps(), width_);
-      if (bits >= least) return;
-      least = bits;
-      best = mode;
-    };
-    if (source.has_slot && state_.slots.visits(source.slot) > 0) consider(kEcqSlot);
-    if (source.sample != nullptr) consider(kEcqSample);
-    return best;
-  }
-
-  bool CodeRow(const float* x, size_t row, const EcqRows::Source& source) {
-    const EcqMode mode = ChooseMode(x, row, source);
-    modes_.push_back(mode);
-    if (mode == kEcqDropped) return true;
-    const float* prediction = rows_.Predict(mode, source);
-    const float* dither = forward_ ? nullptr : noise_.Row(static_cast<int64_t>(row));
-    rows_.BeginRow(mode);
-    const size_t ops_at = ops_.size();
-    ops_.resize(ops_at + width_);
-    uint32_t most = 0;
-    for (size_t c = 0; c < width_; c += rows_.chunk()) {
-      const size_t n = std::min(rows_.chunk(), width_ - c);
-      const uint8_t* classes = rows_.Classes(c, n);
-      const uint32_t reach =
-          forward_
-              ? EcqQuantize(x + c, prediction + c, rows_.inverse_steps() + c, classes,
-                            control_.thresholds(), n, q_.data() + c)
-              : EcqQuantizeDithered(x + c, rows_.inverse_steps() + c, dither + c, n, q_.data() + c);
-      most = std::max(most, reach);
-      PutSymbols(classes, q_.data() + c, n, ops_.data() + ops_at + c);
-      rows_.Coded(q_.data() + c, n);
-    }
-    if (most > kEcqMostReach) return false;
-    if (forward_) {
-      EcqReconstruct(q_.data(), prediction, rows_.steps(), rows_.row_classes(), rows_.gaps(),
-                     width_, x_hat_.data());
-      control_.Measure(x, prediction, rows_.inverse_steps(), rows_.row_classes(), q_.data(),
-                       x_hat_.data(), &error_);
-    } else {
-      EcqReconstructDithered(q_.data(), rows_.steps(), dither, width_, x_hat_.data());
-    }
-    elements_ += static_cast<int64_t>(width_);
-    if (ScanExtent(x_hat_.data(), width_).magnitude > kEcqLargestValue) return false;
-    rows_.FinishRow(mode, source, q_.data(), x_hat_.data());
-    return true;
-  }
-
-  void PutSymbols(const uint8_t* classes, const int32_t* q, size_t n, uint16_t* ops) {
-    for (size_t i = 0; i < n; ++i) {
-      const int cls = classes[i];
-      const int largest = EcqLargestPlain(static_cast<size_t>(EcqTableOf(cls)));
-      if (cls < kEcqPlainClasses && q[i] <= largest && q[i] >= -largest) {
-        ops[i] = static_cast<uint16_t>(cls * static_cast<int>(kRansSymbols) + q[i] + largest);
-      } else {
-        ops[i] = PutFarSymbol(cls, q[i]);
-      }
-    }
-  }
-
-  // Codes beyond their table, and those of classes with low bits.
-  uint16_t PutFarSymbol(int cls, int32_t q) {
-    const size_t table = static_cast<size_t>(EcqTableOf(cls));
-    const int low = EcqLowBits(cls), largest = EcqLargestPlain(table);
-    const int32_t half = low > 0 ? 1 << (low - 1) : 0;
-    const int32_t high = (q + half) >> low;
-    size_t symbol = static_cast<size_t>(2 * largest + 1);
-    if (std::abs(high) <= largest) {
-      symbol = static_cast<size_t>(high + largest);
-    } else {
-      raw_.Put(high < 0 ? 1 : 0, 1);
-      raw_.PutGolomb(static_cast<uint32_t>(std::abs(high) - largest - 1), kEcqGolombOrder);
-    }
-    if (low > 0) raw_.Put(static_cast<uint32_t>(q + half - high * (1 << low)), low);
-    return static_cast<uint16_t>(table * kRansSymbols + symbol);
-  }
-
-  // Modes are sent where there is a choice.
+  // Modes are sent where there is a choice; which gradients are dropped is one choice for all
+  // bands.
   void PutModes() {
-    size_t before = kEcqMean;
-    for (const EcqMode mode : modes_) {
-      side_.Put(&state_.core.mode_counts[before], mode);
-      before = mode;
+    for (size_t b = 0; b < (forward_ ? bands_.size() : 1); ++b) {
+      size_t before = kEcqMean;
+      for (const EcqMode mode : bands_[b].modes()) {
+        side_.Put(&state_.core.mode_counts[before], mode);
+        before = mode;
+      }
     }
     side_bits_ = side_.Bits();
   }
 
-  void Emit(size_t start, const FrameContext&, Bytes* out, EncodedSize* size) {
+  void Emit(size_t start, Bytes* out, EncodedSize* size) {
     ByteWriter writer(out);
     if (weights_sent_) (*out)[start] |= kEcqHasWeights;
     if (!centroids_.empty()) (*out)[start] |= kEcqHasCentroids;
@@ -343,11 +245,24 @@ class EcqEncoder final : public Encoder {
     }
     side_.Finish(out);
     const size_t before = out->size();
-    const absl::Span<const uint8_t> raw = raw_.Flush();
-    writer.PutVarint(raw.size());
-    writer.PutBytes(raw);
-    RansEncode(state_.tables.rans(), ops_, width_, RansStatesFor(ops_.size()), &words_, out);
+    const size_t bands_each = bands_.size() / streams_;
+    ForBands(streams_, [&](size_t s) { CodeStream(s, bands_each); });
+    for (size_t s = 0; s < streams_; ++s) {
+      const absl::Span<const uint8_t> raw = raw_[s].Flush();
+      writer.PutVarint(raw.size());
+      writer.PutBytes(raw);
+      if (s + 1 < streams_) writer.PutVarint(coders_[s].FinishedBytes());
+      coders_[s].Finish(out);
+    }
     size->payload_bytes = static_cast<int64_t>(out->size() - before);
+  }
+
+  // The symbols of `n` bands from the first on as one stream.
+  void CodeStream(size_t first, size_t n) {
+    size_t symbols = 0;
+    for (size_t b = first; b < first + n; ++b) symbols += bands_[b].symbols();
+    coders_[first].Begin(RansStatesFor(symbols), symbols);
+    for (size_t b = first + n; b-- > first;) bands_[b].PutSymbols(&coders_[first]);
   }
 
   const EcqOptions options_;
@@ -355,28 +270,22 @@ class EcqEncoder final : public Encoder {
   const size_t width_;
   const bool forward_;
   EcqState state_;
-  EcqRows rows_;
   EcqPlaces places_;
-  StoreRowFormat store_rows_;
-  RowNoise noise_;
+  EcqVisits visits_;
   EcqControl control_;
   EcqSampling sampling_;
   EcqSensitivity sensitivity_;
+  std::vector<EcqBandEncoder> bands_;
   Progress now_, boundary_;
 
   // Of the frame in work.
   SideEncoder side_;
-  RawBitWriter raw_;
-  std::vector<uint16_t> ops_, words_;
-  std::vector<EcqMode> modes_;
+  size_t streams_ = 1;
+  std::array<RawBitWriter, kEcqMostBands> raw_;
+  std::array<RansEncoder, kEcqMostBands> coders_;
   std::vector<EcqCentroid> centroids_;
-  std::vector<uint32_t> ids_;
-  std::vector<int32_t> q_;
-  std::vector<float> x_hat_, visit_, decoded_;
-  Bytes packed_;
-  std::vector<uint32_t> histogram_;
-  double error_ = 0.0, side_bits_ = 0.0;
-  int64_t elements_ = 0;
+  std::vector<uint32_t> ids_, histogram_;
+  double side_bits_ = 0.0;
   bool weights_sent_ = false;
 };
 

@@ -8,8 +8,10 @@
 //   row):
 //     u16 step as bf16 · u8 start: the expected magnitude where nothing was learned
 //     [varint n, n x (u8 table, u8 level, i8 centroid)]
-//     side stream: [weights] · per sample how its slot numbers come, and they · per row its mode
-//     varint bytes of raw bits, raw bits · rANS over the rows that are not dropped
+//     side stream: [weights] · per sample how its slot numbers come, and they · per band and row
+//     its mode (gradients: per row)
+//     streams, one, or one a band: varint bytes of raw bits, raw bits · varint bytes, but for the
+//     last · rANS over the rows that are not dropped
 //
 // docs/ecq.md says what the parts mean. Forward and gradient frames have one form: gradients have
 // no predictors and no centroids, and their codes are dithered.

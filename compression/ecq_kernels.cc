@@ -11,6 +11,7 @@
 #define HWY_TARGET_INCLUDE "compression/ecq_kernels.cc"
 #include "hwy/foreach_target.h"
 //
+#include "compression/ecq_learn-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -18,15 +19,10 @@ namespace isthmus {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-using DF = hn::ScalableTag<float>;
-using DI = hn::RebindToSigned<DF>;
-using DU = hn::RebindToUnsigned<DF>;
-using D8 = hn::Rebind<uint8_t, DI>;
+using ecq::DF;
+using ecq::DI;
+using ecq::DU;
 
-constexpr float kMostExpected = 2048.0f;
-constexpr float kExpectedUnits = 4096.0f;
-constexpr float kLeastExpected = 0x1p-9f;
-constexpr float kReach = 4194304.0f;  // kEcqLargestCode
 constexpr size_t kRoughBlock = 4096;  // values whose rough bits fit 32-bit sums
 
 void MoveToward(const float* x, float share, size_t n, float* mean) {
@@ -93,172 +89,128 @@ void LearnShift(const float* x, const float* base, float scale, size_t n, float*
   }
 }
 
-void Classify(const float* expected, int shift, size_t n, uint8_t* classes) {
+template <bool kSlot>
+HWY_INLINE size_t PredictVectors(const EcqPredictor& from, size_t n, float* out) {
   const DF d;
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d))
+    hn::StoreU(ecq::PredictedOf<kSlot>(from, i), d, out + i);
+  return i;
+}
+
+void Predict(const EcqPredictor& from, size_t n, float* out) {
+  size_t i = from.slot != nullptr ? PredictVectors<true>(from, n, out)
+                                  : PredictVectors<false>(from, n, out);
+  for (; i < n; ++i) out[i] = EcqPredictedAt(from, i);
+}
+
+template <bool kSlot, bool kShift>
+uint32_t LearnRowOf(const EcqLesson& lesson, size_t n, float* out) {
   const DU du;
-  const DI di;
-  const D8 d8;
-  const auto offset = hn::Set(di, shift - 236), zero = hn::Zero(di),
-             top = hn::Set(di, kEcqClasses - 1);
-  size_t i = 0;
-  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
-    const auto bits = hn::BitCast(du, hn::LoadU(d, expected + i));
-    const auto cls = hn::Add(hn::BitCast(di, hn::ShiftRight<22>(bits)), offset);
-    const auto bounded = hn::Min(hn::Max(cls, zero), top);
-    hn::StoreU(hn::U8FromU32(hn::BitCast(du, bounded)), d8, classes + i);
-  }
-  for (; i < n; ++i) classes[i] = static_cast<uint8_t>(EcqClassOf(expected[i], shift));
-}
-
-int64_t SumExpected(const float* expected, size_t n) {
-  const DF d;
-  const DI di;
-  const auto most = hn::Set(d, kMostExpected), units = hn::Set(d, kExpectedUnits);
-  auto sums = hn::Zero(di);
-  size_t i = 0;
-  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
-    const auto bounded = hn::Min(hn::LoadU(d, expected + i), most);
-    sums = hn::Add(sums, hn::ConvertTo(di, hn::Mul(bounded, units)));
-  }
-  int64_t sum = hn::GetLane(hn::SumOfLanes(di, sums));
-  for (; i < n; ++i)
-    sum += static_cast<int32_t>(std::min(expected[i], kMostExpected) * kExpectedUnits);
-  return sum;
-}
-
-int64_t SumCodes(const int32_t* q, size_t n) {
-  const DI di;
-  const auto most = hn::Set(di, 2048);
-  auto sums = hn::Zero(di);
-  size_t i = 0;
-  for (; i + hn::Lanes(di) <= n; i += hn::Lanes(di))
-    sums = hn::Add(sums, hn::Min(hn::Abs(hn::LoadU(di, q + i)), most));
-  int64_t sum = hn::GetLane(hn::SumOfLanes(di, sums));
-  for (; i < n; ++i) sum += std::min(std::abs(q[i]), 2048);
-  return sum * 4096;
-}
-
-uint32_t Quantize(const float* x, const float* prediction, const float* inverse_step,
-                  const uint8_t* classes, const float* threshold_of_class, size_t n, int32_t* q) {
-  const DF d;
-  const DU du;
-  const DI di;
-  const D8 d8;
-  const auto reach = hn::Set(d, kReach), half = hn::Set(d, 0.5f);
+  const EcqLesson l = lesson;  // nothing that is stored changes it
   auto most = hn::Zero(du);
-  size_t i = 0;
-  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
-    const auto v = hn::Mul(hn::Sub(hn::LoadU(d, x + i), hn::LoadU(d, prediction + i)),
-                           hn::LoadU(d, inverse_step + i));
-    const auto magnitude = hn::Abs(v);
-    most = hn::Max(most, hn::BitCast(du, magnitude));
-    const auto bounded = hn::IfThenElse(hn::Lt(magnitude, reach), magnitude, reach);
-    const auto index = hn::PromoteTo(di, hn::LoadU(d8, classes + i));
-    const auto threshold = hn::GatherIndex(d, threshold_of_class, index);
-    const auto level = hn::IfThenElseZero(hn::Ge(bounded, threshold), hn::Add(bounded, half));
-    const auto code = hn::ConvertTo(di, level);
-    const auto negative = hn::RebindMask(di, hn::Lt(v, hn::Zero(d)));
-    hn::StoreU(hn::IfThenElse(negative, hn::Neg(code), code), di, q + i);
-  }
-  uint32_t largest = hn::GetLane(hn::MaxOfLanes(du, most));
-  for (; i < n; ++i) {
-    const float v = (x[i] - prediction[i]) * inverse_step[i];
-    const float magnitude = std::fabs(v);
-    largest = std::max(largest, std::bit_cast<uint32_t>(magnitude));
-    const float bounded = magnitude < kReach ? magnitude : kReach;
-    const float threshold = threshold_of_class[classes[i]];
-    const int32_t code = bounded >= threshold ? static_cast<int32_t>(bounded + 0.5f) : 0;
-    q[i] = v < 0.0f ? -code : code;
-  }
-  return largest;
+  ecq::LearnRange<kSlot, kShift>(l, 0, n, out, &most);
+  return hn::GetLane(hn::MaxOfLanes(du, most));
 }
 
-uint32_t QuantizeDithered(const float* x, const float* inverse_step, const float* dither, size_t n,
-                          int32_t* q) {
+uint32_t LearnRow(const EcqLesson& l, size_t n, float* out) {
+  if (l.slot != nullptr) {
+    return l.before != nullptr ? LearnRowOf<true, true>(l, n, out)
+                               : LearnRowOf<true, false>(l, n, out);
+  }
+  return l.before != nullptr ? LearnRowOf<false, true>(l, n, out)
+                             : LearnRowOf<false, false>(l, n, out);
+}
+
+uint32_t LearnDitheredRow(const int32_t* q, const float* step, const float* dither, float share,
+                          size_t n, float* expected, float* out) {
   const DF d;
+  const DI di;
   const DU du;
-  const DI di;
-  const auto reach = hn::Set(d, kReach), half = hn::Set(d, 0.5f);
   auto most = hn::Zero(du);
-  size_t i = 0;
-  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
-    const auto v = hn::Add(hn::Mul(hn::LoadU(d, x + i), hn::LoadU(d, inverse_step + i)),
-                           hn::LoadU(d, dither + i));
-    const auto magnitude = hn::Abs(v);
-    most = hn::Max(most, hn::BitCast(du, magnitude));
-    const auto bounded = hn::IfThenElse(hn::Lt(magnitude, reach), magnitude, reach);
-    const auto code = hn::ConvertTo(di, hn::Add(bounded, half));
-    const auto negative = hn::RebindMask(di, hn::Lt(v, hn::Zero(d)));
-    hn::StoreU(hn::IfThenElse(negative, hn::Neg(code), code), di, q + i);
-  }
-  uint32_t largest = hn::GetLane(hn::MaxOfLanes(du, most));
-  for (; i < n; ++i) {
-    const float product = x[i] * inverse_step[i];
-    const float v = product + dither[i];
-    const float magnitude = std::fabs(v);
-    largest = std::max(largest, std::bit_cast<uint32_t>(magnitude));
-    const float bounded = magnitude < kReach ? magnitude : kReach;
-    const int32_t code = static_cast<int32_t>(bounded + 0.5f);
-    q[i] = v < 0.0f ? -code : code;
-  }
-  return largest;
-}
-
-void Reconstruct(const int32_t* q, const float* prediction, const float* step,
-                 const uint8_t* classes, const float* gaps, size_t n, float* out) {
-  const DF d;
-  const DI di;
-  const D8 d8;
-  const auto three = hn::Set(di, 3);
   size_t i = 0;
   for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
     const auto code = hn::LoadU(di, q + i);
-    const auto level = hn::Abs(code);
-    const auto cls = hn::PromoteTo(di, hn::LoadU(d8, classes + i));
-    const auto index = hn::Add(hn::ShiftLeft<2>(cls), hn::Min(level, three));
-    const auto inner = hn::Sub(hn::ConvertTo(d, level), hn::GatherIndex(d, gaps, index));
-    const auto magnitude = hn::Mul(inner, hn::LoadU(d, step + i));
-    const auto negative = hn::RebindMask(d, hn::Lt(code, hn::Zero(di)));
-    const auto change = hn::IfThenElse(negative, hn::Neg(magnitude), magnitude);
-    hn::StoreU(hn::Add(hn::LoadU(d, prediction + i), change), d, out + i);
+    const auto inner = hn::Sub(hn::ConvertTo(d, code), hn::LoadU(d, dither + i));
+    const auto x = hn::Mul(inner, hn::LoadU(d, step + i));
+    hn::StoreU(x, d, out + i);
+    most = hn::Max(most, hn::BitCast(du, hn::Abs(x)));
+    const auto magnitude = hn::ConvertTo(d, hn::Abs(code));
+    const auto learned = ecq::Learned(hn::LoadU(d, expected + i), magnitude, share);
+    hn::StoreU(learned, d, expected + i);
   }
+  uint32_t largest = hn::GetLane(hn::MaxOfLanes(du, most));
   for (; i < n; ++i) {
-    const int32_t level = std::abs(q[i]);
-    const float gap = gaps[classes[i] * 4 + std::min(level, 3)];
-    const float magnitude = (static_cast<float>(level) - gap) * step[i];
-    out[i] = prediction[i] + (q[i] < 0 ? -magnitude : magnitude);
+    out[i] = (static_cast<float>(q[i]) - dither[i]) * step[i];
+    largest = std::max(largest, std::bit_cast<uint32_t>(std::fabs(out[i])));
+    expected[i] = EcqLearnedAt(expected[i], q[i], share);
+  }
+  return largest;
+}
+
+using DD = hn::ScalableTag<double>;
+
+// Lowest and highest value of every lane, and the bits of the largest magnitude.
+struct Extremes {
+  hn::Vec<hn::Rebind<float, DD>> low, high;
+  hn::Vec<hn::Rebind<uint32_t, DD>> magnitude;
+};
+
+// One vector of channels over kRows rows.
+template <size_t kRows>
+HWY_INLINE void AddMomentsOf(const float* x, size_t stride, double* sums, double* squares,
+                             Extremes* extremes) {
+  const DD d;
+  const hn::Rebind<float, DD> df;
+  const hn::Rebind<uint32_t, DD> du;
+  auto sum = hn::LoadU(d, sums), square = hn::LoadU(d, squares);
+  for (size_t row = 0; row < kRows; ++row) {
+    const auto v = hn::LoadU(df, x + row * stride);
+    extremes->low = hn::Min(extremes->low, v);
+    extremes->high = hn::Max(extremes->high, v);
+    extremes->magnitude = hn::Max(extremes->magnitude, hn::BitCast(du, hn::Abs(v)));
+    const auto wide = hn::PromoteTo(d, v);
+    sum = hn::Add(sum, wide);
+    square = hn::Add(square, hn::Mul(wide, wide));
+  }
+  hn::StoreU(sum, d, sums);
+  hn::StoreU(square, d, squares);
+}
+
+// kRows rows; what fills no vector goes to *rest.
+template <size_t kRows>
+HWY_INLINE void AddRows(const float* x, size_t n, double* sums, double* squares, Extremes* extremes,
+                        Extent* rest) {
+  size_t i = 0;
+  for (; i + hn::Lanes(DD()) <= n; i += hn::Lanes(DD()))
+    AddMomentsOf<kRows>(x + i, n, sums + i, squares + i, extremes);
+  for (; i < n; ++i) {
+    for (size_t row = 0; row < kRows; ++row) {
+      const float v = x[row * n + i];
+      const double wide = v, square = wide * wide;
+      sums[i] += wide;
+      squares[i] += square;
+      rest->lo = std::min(rest->lo, v);
+      rest->hi = std::max(rest->hi, v);
+      rest->magnitude = std::max(rest->magnitude, std::bit_cast<uint32_t>(std::fabs(v)));
+    }
   }
 }
 
-void ReconstructDithered(const int32_t* q, const float* step, const float* dither, size_t n,
-                         float* out) {
-  const DF d;
-  const DI di;
-  size_t i = 0;
-  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
-    const auto code = hn::ConvertTo(d, hn::LoadU(di, q + i));
-    const auto inner = hn::Sub(code, hn::LoadU(d, dither + i));
-    hn::StoreU(hn::Mul(inner, hn::LoadU(d, step + i)), d, out + i);
-  }
-  for (; i < n; ++i) out[i] = (static_cast<float>(q[i]) - dither[i]) * step[i];
-}
-
-void LearnExpected(const int32_t* q, float share, size_t n, float* expected) {
-  const DF d;
-  const DI di;
-  const auto s = hn::Set(d, share), least = hn::Set(d, kLeastExpected);
-  size_t i = 0;
-  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
-    const auto e = hn::LoadU(d, expected + i);
-    const auto magnitude = hn::ConvertTo(d, hn::Abs(hn::LoadU(di, q + i)));
-    const auto next = hn::Add(e, hn::Mul(hn::Sub(magnitude, e), s));
-    hn::StoreU(hn::Max(next, least), d, expected + i);
-  }
-  for (; i < n; ++i) {
-    const float change = (static_cast<float>(std::abs(q[i])) - expected[i]) * share;
-    const float next = expected[i] + change;
-    expected[i] = next > kLeastExpected ? next : kLeastExpected;
-  }
+Extent AddMoments(const float* x, size_t rows, size_t n, double* sums, double* squares) {
+  const hn::Rebind<float, DD> df;
+  const hn::Rebind<uint32_t, DD> du;
+  if (rows == 0 || n == 0) return {};
+  Extent extent{x[0], x[0], 0};
+  Extremes extremes{hn::Set(df, x[0]), hn::Set(df, x[0]), hn::Zero(du)};
+  size_t row = 0;
+  for (; row + 4 <= rows; row += 4) AddRows<4>(x + row * n, n, sums, squares, &extremes, &extent);
+  for (; row < rows; ++row) AddRows<1>(x + row * n, n, sums, squares, &extremes, &extent);
+  extent.lo = std::min(extent.lo, hn::GetLane(hn::MinOfLanes(df, extremes.low)));
+  extent.hi = std::max(extent.hi, hn::GetLane(hn::MaxOfLanes(df, extremes.high)));
+  const uint32_t magnitude = hn::GetLane(hn::MaxOfLanes(du, extremes.magnitude));
+  extent.magnitude = std::max(extent.magnitude, magnitude);
+  return extent;
 }
 
 double SquaredMiss(const float* x, const float* x_hat, const float* inverse_step, size_t n) {
@@ -278,29 +230,79 @@ double SquaredMiss(const float* x, const float* x_hat, const float* inverse_step
   return sum;
 }
 
+// log2(1 + |miss|), a chord between powers of two, in units of 2^-11.
+HWY_INLINE hn::Vec<DI> RoughLog(hn::Vec<DF> miss) {
+  const DF d;
+  const DI di;
+  const auto v = hn::BitCast(di, hn::Add(hn::Set(d, 1.0f), hn::Abs(miss)));
+  return hn::ShiftRight<12>(hn::Sub(v, hn::Set(di, 0x3F800000)));
+}
+HWY_INLINE int32_t RoughLogAt(float miss) {
+  return (std::bit_cast<int32_t>(1.0f + std::fabs(miss)) - 0x3F800000) >> 12;
+}
+
+// Calls vectors(i) and places(i) over the 32s of n channels that count, and finish() every 4096
+// channels, after which sums of 32 bits may start again.
+template <class Vectors, class Places, class Finish>
+HWY_INLINE void EachRough(size_t n, const Vectors& vectors, const Places& places,
+                          const Finish& finish) {
+  const size_t every = n < kEcqSampledRough ? 32 : 64;
+  for (size_t begin = 0; begin < n; begin += every) {
+    const size_t end = std::min(n, begin + 32);
+    size_t i = begin;
+    for (; i + hn::Lanes(DF()) <= end; i += hn::Lanes(DF())) vectors(i);
+    for (; i < end; ++i) places(i);
+    if (begin % kRoughBlock == kRoughBlock - every) finish();
+  }
+  finish();
+}
+
 double RoughBits(const float* x, const float* prediction, const float* inverse_step, size_t n) {
   const DF d;
   const DI di;
-  const auto one = hn::Set(d, 1.0f);
-  const auto bias = hn::Set(di, 0x3F800000);
   int64_t sum = 0;
-  for (size_t begin = 0; begin < n; begin += kRoughBlock) {
-    const size_t end = std::min(n, begin + kRoughBlock);
-    auto sums = hn::Zero(di);
-    size_t i = begin;
-    for (; i + hn::Lanes(d) <= end; i += hn::Lanes(d)) {
-      const auto miss = hn::Mul(hn::Sub(hn::LoadU(d, x + i), hn::LoadU(d, prediction + i)),
-                                hn::LoadU(d, inverse_step + i));
-      const auto v = hn::BitCast(di, hn::Add(one, hn::Abs(miss)));
-      sums = hn::Add(sums, hn::ShiftRight<12>(hn::Sub(v, bias)));
-    }
-    sum += hn::GetLane(hn::SumOfLanes(di, sums));
-    for (; i < end; ++i) {
-      const float miss = std::fabs((x[i] - prediction[i]) * inverse_step[i]);
-      sum += (std::bit_cast<int32_t>(1.0f + miss) - 0x3F800000) >> 12;
-    }
-  }
+  auto sums = hn::Zero(di);
+  EachRough(
+      n,
+      [&](size_t i) HWY_ATTR {
+        const auto distance = hn::Sub(hn::LoadU(d, x + i), hn::LoadU(d, prediction + i));
+        sums = hn::Add(sums, RoughLog(hn::Mul(distance, hn::LoadU(d, inverse_step + i))));
+      },
+      [&](size_t i) { sum += RoughLogAt((x[i] - prediction[i]) * inverse_step[i]); },
+      [&]() HWY_ATTR {
+        sum += hn::GetLane(hn::SumOfLanes(di, sums));
+        sums = hn::Zero(di);
+      });
   return static_cast<double>(sum) * 0x1p-11;
+}
+
+EcqRoughChoice RoughBitsOf(const float* x, const EcqPredictor& from, const float* inverse_step,
+                           size_t n) {
+  const DF d;
+  const DI di;
+  int64_t mean_sum = 0, slot_sum = 0;
+  auto mean_sums = hn::Zero(di), slot_sums = hn::Zero(di);
+  EachRough(
+      n,
+      [&](size_t i) HWY_ATTR {
+        const auto mean = hn::LoadU(d, from.mean + i), inverse = hn::LoadU(d, inverse_step + i);
+        const auto v = hn::LoadU(d, x + i), base = ecq::BaseOf<true>(from, i, mean);
+        const auto from_mean = hn::Sub(v, ecq::PredictedOf(from, i, mean));
+        const auto from_slot = hn::Sub(v, ecq::PredictedOf(from, i, base));
+        mean_sums = hn::Add(mean_sums, RoughLog(hn::Mul(from_mean, inverse)));
+        slot_sums = hn::Add(slot_sums, RoughLog(hn::Mul(from_slot, inverse)));
+      },
+      [&](size_t i) {
+        const float carried = from.factor[i] * from.before[i];
+        mean_sum += RoughLogAt((x[i] - (from.mean[i] + carried)) * inverse_step[i]);
+        slot_sum += RoughLogAt((x[i] - EcqPredictedAt(from, i)) * inverse_step[i]);
+      },
+      [&]() HWY_ATTR {
+        mean_sum += hn::GetLane(hn::SumOfLanes(di, mean_sums));
+        slot_sum += hn::GetLane(hn::SumOfLanes(di, slot_sums));
+        mean_sums = slot_sums = hn::Zero(di);
+      });
+  return {static_cast<double>(mean_sum) * 0x1p-11, static_cast<double>(slot_sum) * 0x1p-11};
 }
 
 }  // namespace HWY_NAMESPACE
@@ -314,14 +316,11 @@ HWY_EXPORT(MoveToward);
 HWY_EXPORT(Blend);
 HWY_EXPORT(AddProduct);
 HWY_EXPORT(LearnShift);
-HWY_EXPORT(Classify);
-HWY_EXPORT(SumExpected);
-HWY_EXPORT(SumCodes);
-HWY_EXPORT(Quantize);
-HWY_EXPORT(QuantizeDithered);
-HWY_EXPORT(Reconstruct);
-HWY_EXPORT(ReconstructDithered);
-HWY_EXPORT(LearnExpected);
+HWY_EXPORT(Predict);
+HWY_EXPORT(LearnRow);
+HWY_EXPORT(LearnDitheredRow);
+HWY_EXPORT(AddMoments);
+HWY_EXPORT(RoughBitsOf);
 HWY_EXPORT(SquaredMiss);
 HWY_EXPORT(RoughBits);
 }  // namespace
@@ -342,33 +341,22 @@ void EcqLearnShift(const float* x, const float* base, float scale, size_t n, flo
                    float* sum_dd, float* sum_de) {
   HWY_DYNAMIC_DISPATCH(LearnShift)(x, base, scale, n, before, sum_dd, sum_de);
 }
-void EcqClassify(const float* expected, int shift, size_t n, uint8_t* classes) {
-  HWY_DYNAMIC_DISPATCH(Classify)(expected, shift, n, classes);
+void EcqPredict(const EcqPredictor& from, size_t n, float* out) {
+  HWY_DYNAMIC_DISPATCH(Predict)(from, n, out);
 }
-int64_t EcqSumExpected(const float* expected, size_t n) {
-  return HWY_DYNAMIC_DISPATCH(SumExpected)(expected, n);
+uint32_t EcqLearnRow(const EcqLesson& lesson, size_t n, float* out) {
+  return HWY_DYNAMIC_DISPATCH(LearnRow)(lesson, n, out);
 }
-int64_t EcqSumCodes(const int32_t* q, size_t n) { return HWY_DYNAMIC_DISPATCH(SumCodes)(q, n); }
-uint32_t EcqQuantize(const float* x, const float* prediction, const float* inverse_step,
-                     const uint8_t* classes, const float* threshold_of_class, size_t n,
-                     int32_t* q) {
-  return HWY_DYNAMIC_DISPATCH(Quantize)(x, prediction, inverse_step, classes, threshold_of_class, n,
-                                        q);
+uint32_t EcqLearnDitheredRow(const int32_t* q, const float* step, const float* dither, float share,
+                             size_t n, float* expected, float* out) {
+  return HWY_DYNAMIC_DISPATCH(LearnDitheredRow)(q, step, dither, share, n, expected, out);
 }
-uint32_t EcqQuantizeDithered(const float* x, const float* inverse_step, const float* dither,
-                             size_t n, int32_t* q) {
-  return HWY_DYNAMIC_DISPATCH(QuantizeDithered)(x, inverse_step, dither, n, q);
+Extent EcqAddMoments(const float* x, size_t rows, size_t n, double* sums, double* squares) {
+  return HWY_DYNAMIC_DISPATCH(AddMoments)(x, rows, n, sums, squares);
 }
-void EcqReconstruct(const int32_t* q, const float* prediction, const float* step,
-                    const uint8_t* classes, const float* gaps, size_t n, float* out) {
-  HWY_DYNAMIC_DISPATCH(Reconstruct)(q, prediction, step, classes, gaps, n, out);
-}
-void EcqReconstructDithered(const int32_t* q, const float* step, const float* dither, size_t n,
-                            float* out) {
-  HWY_DYNAMIC_DISPATCH(ReconstructDithered)(q, step, dither, n, out);
-}
-void EcqLearnExpected(const int32_t* q, float share, size_t n, float* expected) {
-  HWY_DYNAMIC_DISPATCH(LearnExpected)(q, share, n, expected);
+EcqRoughChoice EcqRoughBitsOf(const float* x, const EcqPredictor& from, const float* inverse_step,
+                              size_t n) {
+  return HWY_DYNAMIC_DISPATCH(RoughBitsOf)(x, from, inverse_step, n);
 }
 double EcqSquaredMiss(const float* x, const float* x_hat, const float* inverse_step, size_t n) {
   return HWY_DYNAMIC_DISPATCH(SquaredMiss)(x, x_hat, inverse_step, n);

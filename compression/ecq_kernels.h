@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "compression/ecq_tables.h"
+#include "compression/kernels.h"
 
 namespace isthmus {
 
@@ -27,39 +28,67 @@ void EcqAccumulate(const float* x, const float* y, size_t n, float* sum);
 void EcqLearnShift(const float* x, const float* base, float scale, size_t n, float* before,
                    float* sum_dd, float* sum_de);
 
-// Classes of n places whose expected magnitudes are `expected`, moved by `shift` half octaves.
-void EcqClassify(const float* expected, int shift, size_t n, uint8_t* classes);
+// out = base + factor * before, where base = mean + (slot - mean) * blend, or mean without a slot.
+struct EcqPredictor {
+  const float* mean;
+  const float* slot;  // null: none
+  float blend;
+  const float* factor;
+  const float* before;  // the row before's distance from its base
+};
+void EcqPredict(const EcqPredictor& from, size_t n, float* out);
 
-// Sum over min(expected, 2048) in units of 2^-12, each rounded down. n <= 64.
-int64_t EcqSumExpected(const float* expected, size_t n);
-// The same of codes: sum over min(|q|, 2048) in units of 2^-12. n <= 64.
-int64_t EcqSumCodes(const int32_t* q, size_t n);
+// What a decoded forward row leaves behind, by channel. Reads the codes, writes the row:
+//   out = prediction + sign(q) * (|q| - gap) * step, where gap is gaps[(min(|q|, 3) - 1) * 32 +
+//   min(class, 31)], 0 for q = 0
+//   expected += (|q| - expected) * expected_share, never below 2^-9
+//   y = out - base; with d = before * inverse_step and e = y * inverse_step: sum_dd += d * d,
+//   sum_de += d * e (not without sums); before = y
+//   mean += (out - mean) * mean_share, slot the same with slot_share
+struct EcqLesson {
+  const int32_t* q;
+  const uint8_t* classes;
+  const float* prediction;  // null: what `from` gives
+  EcqPredictor from;        // its slot is `slot`
+  const float* step;
+  const float* gaps;
+  float* expected;
+  float expected_share;
+  float* mean;
+  float mean_share;
+  float* slot;  // null: none
+  float slot_share;
+  float* before;  // null: the row says nothing about the next one
+  float* sum_dd;  // null: not counted
+  float* sum_de;
+  float inverse_step;
+};
+// Returns the bits of the largest magnitude of the row.
+uint32_t EcqLearnRow(const EcqLesson& lesson, size_t n, float* out);
 
-// q = the code nearest to (x - prediction) * inverse_step, or 0 where its magnitude is below the
-// class's threshold. Returns the bits of the largest magnitude before rounding; q is of no use
-// where that exceeds kEcqLargestCode.
-uint32_t EcqQuantize(const float* x, const float* prediction, const float* inverse_step,
-                     const uint8_t* classes, const float* threshold_of_class, size_t n, int32_t* q);
-// q = the code nearest to x * inverse_step + dither
-uint32_t EcqQuantizeDithered(const float* x, const float* inverse_step, const float* dither,
-                             size_t n, int32_t* q);
+// out = (q - dither) * step; expected as above. Returns the bits of the largest magnitude.
+uint32_t EcqLearnDitheredRow(const int32_t* q, const float* step, const float* dither, float share,
+                             size_t n, float* expected, float* out);
 
-// out = prediction + sign(q) * (|q| - gap) * step, where gap is gaps[class * 4 + min(|q|, 3)].
-void EcqReconstruct(const int32_t* q, const float* prediction, const float* step,
-                    const uint8_t* classes, const float* gaps, size_t n, float* out);
-// out = (q - dither) * step
-void EcqReconstructDithered(const int32_t* q, const float* step, const float* dither, size_t n,
-                            float* out);
-
-// expected += (|q| - expected) * share, never below 2^-9
-void EcqLearnExpected(const int32_t* q, float share, size_t n, float* expected);
+// By channel, over rows of n values, row by row: sums += x, squares += x * x. Returns the extent of
+// all of them, as ScanExtent does.
+Extent EcqAddMoments(const float* x, size_t rows, size_t n, double* sums, double* squares);
 
 // Sum of the squares of (x - x_hat) * inverse_step, about: only for choices that are sent.
 double EcqSquaredMiss(const float* x, const float* x_hat, const float* inverse_step, size_t n);
 
 // Bits that the distance of x from a prediction costs, roughly: the sum over log2(1 + |x -
-// prediction| * inverse_step). Only for choices that are sent.
+// prediction| * inverse_step). Of many channels every second 32 are looked at. Only for choices
+// that are sent.
+inline constexpr size_t kEcqSampledRough = 256;
 double EcqRoughBits(const float* x, const float* prediction, const float* inverse_step, size_t n);
+
+// The same for what two predictors would give: with their slots, and from the means alone.
+struct EcqRoughChoice {
+  double mean = 0.0, slot = 0.0;
+};
+EcqRoughChoice EcqRoughBitsOf(const float* x, const EcqPredictor& from, const float* inverse_step,
+                              size_t n);
 
 }  // namespace isthmus
 

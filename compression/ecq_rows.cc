@@ -6,19 +6,16 @@
 #include <cmath>
 #include <cstring>
 
-#include "compression/ecq_kernels.h"
-
 namespace isthmus {
 namespace {
 
 constexpr float kLeastExpected = 0x1p-9f, kMostExpected = 0x1p22f;
-constexpr uint32_t kMeanLimit = 256;         // rows that a channel's mean remembers
-constexpr uint32_t kExpectedLimit = 192;     // … an expected magnitude
-constexpr uint32_t kVisitLimit = 16;         // … a slot
-constexpr float kSlotDoubt = 0.15f;          // how much a mean counts against a slot's first visits
-constexpr int64_t kActivityPrior = 3 << 12;  // three codes of size 1: few codes say little
-constexpr int64_t kCarriedPlaces = 1;        // what the row before counts, in places
-constexpr float kFactorDecay = 0.9375f;      // of the sums behind the factors, a frame
+constexpr uint32_t kMeanLimit = 256;      // rows that a channel's mean remembers
+constexpr uint32_t kExpectedLimit = 192;  // … an expected magnitude
+constexpr uint32_t kVisitLimit = 16;      // … a slot
+constexpr float kSlotDoubt = 0.15f;       // how much a mean counts against a slot's first visits
+constexpr int64_t kCarriedPlaces = 1;     // what the row before counts, in places
+constexpr float kFactorDecay = 0.9375f;   // of the sums behind the factors, a frame
 constexpr uint32_t kStartBits = (127 - 9) * 4;  // quarter octaves below 2^-9
 
 // 2^(-k/4) for k = -8 .. 8
@@ -27,35 +24,33 @@ constexpr std::array<float, 17> kStepOfWeight = {
     1.41421356f, 1.18920712f,  1.0f,         0.840896415f, 0.707106781f, 0.594603558f,
     0.5f,        0.420448208f, 0.353553391f, 0.297301779f, 0.25f};
 
-int32_t Log(int64_t value) { return std::bit_cast<int32_t>(static_cast<float>(value)); }
-
-bool AllFinite(const std::vector<float>& values) {
+bool AllFinite(const float* values, size_t n) {
   uint32_t most = 0;
-  for (const float v : values) most = std::max(most, std::bit_cast<uint32_t>(v) & 0x7FFFFFFFu);
+  for (size_t i = 0; i < n; ++i)
+    most = std::max(most, std::bit_cast<uint32_t>(values[i]) & 0x7FFFFFFFu);
   return most < 0x7F800000u;
 }
 
 }  // namespace
 
-EcqRows::EcqRows(const EdgeShape& shape, EcqState* state)
-    : width_(static_cast<size_t>(shape.width)),
-      row_width_(width_ * (shape.shared_earlier ? 2 : 1)),
-      chunk_(width_ < 128 ? 8 : (width_ < 512 ? 16 : 32)),
+EcqRows::EcqRows(const EdgeShape& shape, const EcqBand& band, EcqState* state)
+    : band_(band),
+      earlier_(static_cast<size_t>(shape.width) + band.begin),
       forward_(shape.direction == Direction::kForward),
+      has_earlier_(shape.shared_earlier),
       state_(state),
-      steps_(width_),
-      inverse_steps_(width_),
-      gaps_(kEcqClasses * 4),
-      before_(width_),
-      row_(row_width_),
-      scaled_d_(width_),
-      scaled_y_(width_),
-      scaled_f_(width_),
-      classes_(width_) {
-  for (auto& p : predictions_) p.assign(width_, 0.0f);
-  for (auto& f : features_) f.assign(width_, 0.0f);
-  for (auto& b : bases_) b.assign(row_width_, 0.0f);
-}
+      steps_(band.width),
+      inverse_steps_(band.width),
+      gaps_(kEcqCentroids * 32),
+      predicted_(band.width),
+      before_(band.width),
+      base_(band.width),
+      feature_(band.width),
+      scaled_d_(band.width),
+      scaled_y_(band.width),
+      scaled_f_(band.width),
+      classes_(band.width),
+      q_(band.width) {}
 
 float EcqRows::StartMagnitude(uint8_t start) {
   return std::bit_cast<float>((kStartBits + start) << 21);
@@ -67,23 +62,22 @@ uint8_t EcqRows::StartCode(double magnitude) {
 }
 
 void EcqRows::BeginFrame(float step, uint8_t start) {
-  EcqCore& core = state_->core;
+  const EcqCore& core = state_->core;
   start_magnitude_ = StartMagnitude(start);
   inverse_step_ = 1.0f / step;
-  for (size_t c = 0; c < width_; ++c) {
-    steps_[c] = step * kStepOfWeight[static_cast<size_t>(core.weights[c] + 8)];
+  for (size_t c = 0; c < band_.width; ++c) {
+    steps_[c] = step * kStepOfWeight[static_cast<size_t>(core.weights[band_.begin + c] + 8)];
     inverse_steps_[c] = 1.0f / steps_[c];
   }
-  for (int cls = 0; cls < kEcqPlainClasses; ++cls) {
+  for (size_t cls = 0; cls < static_cast<size_t>(kEcqPlainClasses); ++cls) {
     for (size_t level = 0; level < kEcqCentroids; ++level) {
-      gaps_[static_cast<size_t>(cls) * 4 + level + 1] =
-          static_cast<float>(state_->tables.centroid(static_cast<size_t>(cls), level)) *
-          kEcqCentroidUnit;
+      gaps_[level * 32 + cls] =
+          static_cast<float>(state_->tables.centroid(cls, level)) * kEcqCentroidUnit;
     }
   }
   Rescale(step);
   if (forward_) FitFactors();
-  carried_active_ = carried_expected_ = 0;
+  carried_ = {};
 }
 
 // Expected magnitudes are in steps of the frame they came from.
@@ -91,30 +85,31 @@ void EcqRows::Rescale(float step) {
   EcqCore& core = state_->core;
   const float ratio = core.step > 0.0f ? core.step / step : 1.0f;
   for (size_t mode = 0; mode < kEcqModes && ratio != 1.0f; ++mode) {
-    if (core.rows[mode] == 0) continue;
-    for (float& e : core.expected[mode]) {
-      const float scaled = e * ratio;
+    if (core.rows[band_.index][mode] == 0) continue;
+    for (size_t c = band_.begin; c < band_.begin + band_.width; ++c) {
+      const float scaled = core.expected[mode][c] * ratio;
       const float low = scaled > kLeastExpected ? scaled : kLeastExpected;
-      e = low < kMostExpected ? low : kMostExpected;
+      core.expected[mode][c] = low < kMostExpected ? low : kMostExpected;
     }
   }
-  core.step = step;
 }
 
-// Least squares of y on d and f per channel, from the sums so far; a channel whose sums say nothing
+// Least squares of y on d and f per channel, from the sums so far; a band whose sums say nothing
 // sane goes without.
 void EcqRows::FitFactors() {
   EcqCore& core = state_->core;
-  const bool two = !core.sum_ff.empty();
-  const bool sane = AllFinite(core.sum_dd) && AllFinite(core.sum_dy) && AllFinite(core.sum_ff) &&
-                    AllFinite(core.sum_fd) && AllFinite(core.sum_fy);
+  const size_t begin = band_.begin, end = begin + band_.width;
+  bool sane = true;
+  for (auto* sums : {&core.sum_dd, &core.sum_dy, &core.sum_ff, &core.sum_fd, &core.sum_fy})
+    sane = sane && (sums->empty() || AllFinite(sums->data() + begin, band_.width));
   for (auto* sums : {&core.sum_dd, &core.sum_dy, &core.sum_ff, &core.sum_fd, &core.sum_fy}) {
-    for (float& s : *sums) s = sane ? s * kFactorDecay : 0.0f;
+    for (size_t c = begin; c < end && !sums->empty(); ++c)
+      (*sums)[c] = sane ? (*sums)[c] * kFactorDecay : 0.0f;
   }
-  for (size_t c = 0; c < width_; ++c) {
+  for (size_t c = begin; c < end; ++c) {
     const float dd = core.sum_dd[c] + 1.0f, dy = core.sum_dy[c];
     float d = dy / dd, f = 0.0f;
-    if (two) {
+    if (has_earlier_) {
       const float ff = core.sum_ff[c] + 1.0f, fd = core.sum_fd[c], fy = core.sum_fy[c];
       const float determinant = ff * dd - fd * fd;
       const float a = (fy * dd - dy * fd) / determinant, b = (dy * ff - fy * fd) / determinant;
@@ -130,101 +125,170 @@ void EcqRows::FitFactors() {
 
 void EcqRows::BeginSample() { std::fill(before_.begin(), before_.end(), 0.0f); }
 
-const float* EcqRows::Base(EcqMode mode, const Source& source) {
+bool EcqRows::Possible(EcqMode mode, const Source& source) {
+  switch (mode) {
+    case kEcqMean:
+      return true;
+    case kEcqSlot:
+      return source.place.named && source.place.visits > 0;
+    case kEcqSample:
+      return source.sample != nullptr;
+    default:
+      return false;
+  }
+}
+
+EcqPredictor EcqRows::PredictorOf(EcqMode mode, const Source& source) const {
   const EcqCore& core = state_->core;
-  if (mode != kEcqSlot) return core.mean.data();
-  const float visits = static_cast<float>(state_->slots.visits(source.slot));
-  EcqBlend(core.mean.data(), state_->slots.mean(source.slot), visits / (visits + kSlotDoubt),
-           row_width_, bases_[kEcqSlot].data());
-  return bases_[kEcqSlot].data();
+  EcqPredictor from{core.mean.data() + band_.begin, nullptr, 0.0f,
+                    core.factor_d.data() + band_.begin, before_.data()};
+  if (mode != kEcqSlot) return from;
+  const float visits = static_cast<float>(source.place.visits);
+  from.slot = state_->slots.mean(source.place.slot) + band_.begin;
+  from.blend = visits / (visits + kSlotDoubt);
+  return from;
 }
 
 const float* EcqRows::Predict(EcqMode mode, const Source& source) {
   if (mode == kEcqSample) return source.sample;
-  float* prediction = predictions_[mode].data();
-  if (!forward_) return prediction;
+  if (!forward_) return nullptr;
+  const EcqPredictor from = PredictorOf(mode, source);
+  EcqPredict(from, band_.width, predicted_.data());
+  if (!has_earlier_ || source.earlier == nullptr) return predicted_.data();
   const EcqCore& core = state_->core;
-  const float* base = Base(mode, source);
-  if (base != bases_[mode].data())
-    std::memcpy(bases_[mode].data(), base, row_width_ * sizeof(float));
-  EcqAddProduct(base, core.factor_d.data(), before_.data(), width_, prediction);
-  if (source.earlier != nullptr && row_width_ > width_) {
-    std::vector<float>& feature = features_[mode];
-    for (size_t c = 0; c < width_; ++c) feature[c] = source.earlier[c] - base[width_ + c];
-    EcqAddProduct(prediction, core.factor_f.data(), feature.data(), width_, prediction);
+  const float* of_mean = core.mean.data() + earlier_;
+  if (mode == kEcqSlot) {
+    const float* of_slot = state_->slots.mean(source.place.slot) + earlier_;
+    EcqBlend(of_mean, of_slot, from.blend, band_.width, feature_.data());
+    of_mean = feature_.data();
   }
-  return prediction;
+  for (size_t c = 0; c < band_.width; ++c) feature_[c] = source.earlier[c] - of_mean[c];
+  EcqAddProduct(predicted_.data(), core.factor_f.data() + band_.begin, feature_.data(), band_.width,
+                predicted_.data());
+  return predicted_.data();
 }
 
-void EcqRows::BeginRow(EcqMode mode) {
-  EcqCore& core = state_->core;
-  mode_ = mode;
-  if (core.rows[mode] == 0) {
-    const auto most = std::max_element(core.rows.begin(), core.rows.end());
-    if (*most > 0) {
-      core.expected[mode] = core.expected[static_cast<size_t>(most - core.rows.begin())];
-    } else {
-      std::fill(core.expected[mode].begin(), core.expected[mode].end(), start_magnitude_);
-    }
-    core.rows[mode] = 1;
-  }
-  active_ = carried_active_;
-  expected_ = carried_expected_;
-}
-
-const uint8_t* EcqRows::Classes(size_t column, size_t n) {
-  const float* expected = state_->core.expected[mode_].data() + column;
-  const int32_t ratio = Log(active_ + kActivityPrior) - Log(expected_ + kActivityPrior);
-  const int shift = std::clamp((ratio + (1 << 21)) >> 22, -12, 12);
-  EcqClassify(expected, shift, n, classes_.data() + column);
-  expected_ += EcqSumExpected(expected, n);
-  return classes_.data() + column;
-}
-
-void EcqRows::Coded(const int32_t* q, size_t n) { active_ += EcqSumCodes(q, n); }
-
-void EcqRows::FinishRow(EcqMode mode, const Source& source, const int32_t* q, const float* x) {
-  EcqCore& core = state_->core;
-  const int64_t width = static_cast<int64_t>(width_);
-  carried_active_ = (active_ - carried_active_) * kCarriedPlaces / width;
-  carried_expected_ = (expected_ - carried_expected_) * kCarriedPlaces / width;
-  const uint32_t rows = std::min(core.rows[mode] + 1, kExpectedLimit);
-  EcqLearnExpected(q, 1.0f / static_cast<float>(rows), width_, core.expected[mode].data());
-  core.rows[mode] = rows;
-  if (!forward_) return;
-  if (mode == kEcqSample) {
-    BeginSample();
+EcqMode EcqRows::Choose(const float* x, const Source& source) {
+  const bool slot = Possible(kEcqSlot, source);
+  if (!slot && source.sample == nullptr) return kEcqMean;
+  const float* inverse = inverse_steps_.data();
+  EcqRoughChoice bits;
+  if (slot && (!has_earlier_ || source.earlier == nullptr)) {
+    bits = EcqRoughBitsOf(x, PredictorOf(kEcqSlot, source), inverse, band_.width);
   } else {
-    LearnFactors(x);
+    bits.mean = EcqRoughBits(x, Predict(kEcqMean, source), inverse, band_.width);
+    if (slot) bits.slot = EcqRoughBits(x, Predict(kEcqSlot, source), inverse, band_.width);
   }
-  std::memcpy(row_.data(), x, width_ * sizeof(float));
-  if (row_width_ > width_ && source.earlier != nullptr)
-    std::memcpy(row_.data() + width_, source.earlier, width_ * sizeof(float));
-  core.mean_rows = std::min(core.mean_rows + 1, kMeanLimit);
-  EcqMoveToward(row_.data(), 1.0f / static_cast<float>(core.mean_rows), row_width_,
-                core.mean.data());
-  if (source.has_slot) state_->slots.Learn(source.slot, row_.data(), kVisitLimit);
+  EcqMode best = slot && bits.slot < bits.mean ? kEcqSlot : kEcqMean;
+  if (source.sample == nullptr) return best;
+  const double least = best == kEcqSlot ? bits.slot : bits.mean;
+  return EcqRoughBits(x, source.sample, inverse, band_.width) < least ? kEcqSample : best;
+}
+
+void EcqRows::BeginRow(EcqMode mode, const Source& source, bool in_sight, bool counts) {
+  EcqCore& core = state_->core;
+  auto& rows = core.rows[band_.index];
+  mode_ = mode;
+  float* expected = core.expected[mode].data() + band_.begin;
+  if (rows[mode] == 0) {
+    const auto most = std::max_element(rows.begin(), rows.end());
+    if (*most > 0) {
+      const auto& known = core.expected[static_cast<size_t>(most - rows.begin())];
+      std::copy_n(known.data() + band_.begin, band_.width, expected);
+    } else {
+      std::fill_n(expected, band_.width, start_magnitude_);
+    }
+    rows[mode] = 1;
+  }
+  fused_ = forward_ && !in_sight && !has_earlier_ && mode != kEcqSample &&
+           EcqChunk(band_.width) >= kEcqLeastFusedChunk;
+  prediction_ = fused_ ? nullptr : Predict(mode, source);
+  row_ = {expected, band_.width, classes_.data(), q_.data()};
+  activity_ = carried_;
+  rows[mode] = std::min(rows[mode] + 1, kExpectedLimit);
+  if (forward_) lesson_ = LessonOf(source, counts);
+}
+
+EcqLesson EcqRows::LessonOf(const Source& source, bool counts) {
+  EcqCore& core = state_->core;
+  const size_t begin = band_.begin;
+  uint32_t& mean_rows = core.mean_rows[band_.index];
+  mean_rows = std::min(mean_rows + 1, kMeanLimit);
+  EcqLesson lesson{};
+  lesson.q = q_.data();
+  lesson.classes = classes_.data();
+  lesson.prediction = prediction_;
+  lesson.from = PredictorOf(mode_, source);
+  lesson.step = steps_.data();
+  lesson.gaps = gaps_.data();
+  lesson.expected = core.expected[mode_].data() + begin;
+  lesson.expected_share = 1.0f / static_cast<float>(core.rows[band_.index][mode_]);
+  lesson.mean = core.mean.data() + begin;
+  lesson.mean_share = 1.0f / static_cast<float>(mean_rows);
+  if (source.place.named) {
+    lesson.slot = state_->slots.mean(source.place.slot) + begin;
+    lesson.slot_share = EcqSlots::ShareOf(source.place.visits, kVisitLimit);
+    lesson.from.slot = lesson.slot;  // of no weight where the mode is another
+  }
+  if (mode_ == kEcqSample || has_earlier_) return lesson;
+  lesson.before = before_.data();
+  lesson.inverse_step = inverse_step_;
+  if (!counts) return lesson;
+  lesson.sum_dd = core.sum_dd.data() + begin;
+  lesson.sum_de = core.sum_dy.data() + begin;
+  return lesson;
+}
+
+uint32_t EcqRows::FinishRow(const Source& source, const float* dither, float* x) {
+  const int64_t width = static_cast<int64_t>(band_.width);
+  carried_.active = (activity_.active - carried_.active) * kCarriedPlaces / width;
+  carried_.expected = (activity_.expected - carried_.expected) * kCarriedPlaces / width;
+  if (fused_) return largest_;
+  EcqCore& core = state_->core;
+  if (!forward_) {
+    const float share = 1.0f / static_cast<float>(core.rows[band_.index][mode_]);
+    return EcqLearnDitheredRow(q_.data(), steps_.data(), dither, share, band_.width,
+                               core.expected[mode_].data() + band_.begin, x);
+  }
+  if (has_earlier_ && mode_ != kEcqSample) KeepBase();
+  const uint32_t largest = EcqLearnRow(lesson_, band_.width, x);
+  if (mode_ == kEcqSample) BeginSample();
+  if (has_earlier_) LearnEarlier(source, x);
+  return largest;
+}
+
+// What the row started from, before its mean and slot move on.
+void EcqRows::KeepBase() {
+  if (lesson_.from.slot != nullptr) {
+    EcqBlend(lesson_.mean, lesson_.slot, lesson_.from.blend, band_.width, base_.data());
+  } else {
+    std::copy_n(lesson_.mean, band_.width, base_.data());
+  }
 }
 
 // Distances in steps: sums stay in range whatever the values' scale.
-void EcqRows::LearnFactors(const float* x) {
+void EcqRows::LearnEarlier(const Source& source, const float* x) {
   EcqCore& core = state_->core;
-  const float* base = bases_[mode_].data();
-  if (row_width_ == width_) {
-    EcqLearnShift(x, base, inverse_step_, width_, before_.data(), core.sum_dd.data(),
-                  core.sum_dy.data());
-    return;
+  const size_t n = band_.width, begin = band_.begin;
+  if (mode_ != kEcqSample) {
+    const bool known = source.earlier != nullptr;
+    for (size_t c = 0; c < n; ++c) {
+      scaled_d_[c] = before_[c] * inverse_step_;
+      scaled_f_[c] = known ? feature_[c] * inverse_step_ : 0.0f;
+    }
+    EcqLearnShift(x, base_.data(), inverse_step_, n, before_.data(), core.sum_dd.data() + begin,
+                  core.sum_dy.data() + begin);
+    for (size_t c = 0; c < n; ++c) scaled_y_[c] = before_[c] * inverse_step_;
+    EcqAccumulate(scaled_f_.data(), scaled_f_.data(), n, core.sum_ff.data() + begin);
+    EcqAccumulate(scaled_f_.data(), scaled_d_.data(), n, core.sum_fd.data() + begin);
+    EcqAccumulate(scaled_f_.data(), scaled_y_.data(), n, core.sum_fy.data() + begin);
   }
-  for (size_t c = 0; c < width_; ++c) {
-    scaled_d_[c] = before_[c] * inverse_step_;
-    scaled_f_[c] = features_[mode_][c] * inverse_step_;
-  }
-  EcqLearnShift(x, base, inverse_step_, width_, before_.data(), core.sum_dd.data(),
-                core.sum_dy.data());
-  for (size_t c = 0; c < width_; ++c) scaled_y_[c] = before_[c] * inverse_step_;
-  EcqAccumulate(scaled_f_.data(), scaled_f_.data(), width_, core.sum_ff.data());
-  EcqAccumulate(scaled_f_.data(), scaled_d_.data(), width_, core.sum_fd.data());
-  EcqAccumulate(scaled_f_.data(), scaled_y_.data(), width_, core.sum_fy.data());
+  if (source.earlier == nullptr) return;
+  const float mean_share = 1.0f / static_cast<float>(core.mean_rows[band_.index]);
+  EcqMoveToward(source.earlier, mean_share, n, core.mean.data() + earlier_);
+  if (!source.place.named) return;
+  EcqMoveToward(source.earlier, EcqSlots::ShareOf(source.place.visits, kVisitLimit), n,
+                state_->slots.mean(source.place.slot) + earlier_);
 }
 
 }  // namespace isthmus

@@ -1,9 +1,9 @@
-// What both ends of an ecq edge do row by row, in the same order: predict the row, say which class
-// every place belongs to, turn codes into values, and learn from them. Only the sender sees the row
-// itself, and only the codes travel.
+// What both ends of an ecq edge do row by row in one band of columns, in the same order: predict
+// the row, code its places or read them, turn codes into values, and learn from them. Only the
+// sender sees the row itself, and only the codes travel.
 //
-// A class comes from the expected |q| of its channel under the row's mode, moved by how active the
-// row has been so far: the codes of earlier chunks of this row, and a little of the row before.
+// Threads: bands of one state may be worked on at the same time. A band changes its own columns of
+// the state only.
 #ifndef ISTHMUS_COMPRESSION_ECQ_ROWS_H_
 #define ISTHMUS_COMPRESSION_ECQ_ROWS_H_
 
@@ -12,41 +12,47 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "compression/ecq_bands.h"
+#include "compression/ecq_kernels.h"
+#include "compression/ecq_row_codes.h"
 #include "compression/ecq_state.h"
 
 namespace isthmus {
 
 class EcqRows {
  public:
-  EcqRows(const EdgeShape& shape, EcqState* state);
+  EcqRows(const EdgeShape& shape, const EcqBand& band, EcqState* state);
 
-  // `start` is the header's code of the expected magnitude
-  // where nothing was learned yet.
+  // `start` is the header's code of the expected magnitude where nothing was learned yet. The
+  // state's step is still the last frame's.
   void BeginFrame(float step, uint8_t start);
   void BeginSample();
 
-  // What a row is predicted from. `slot` needs visits where the mode is kEcqSlot.
+  // What a row is predicted from; pointers to the band's columns.
   struct Source {
-    bool has_slot = false;
-    uint32_t slot = 0;
+    EcqSlots::Place place;
     const float* sample = nullptr;   // the last visit's row
     const float* earlier = nullptr;  // the earlier edge's row
   };
-  // The prediction under a mode; valid until the next call with the same mode.
-  const float* Predict(EcqMode mode, const Source& source);
+  // Whether a forward row can have this mode.
+  static bool Possible(EcqMode mode, const Source& source);
+  // The sender's: which mode is likely to cost the least.
+  EcqMode Choose(const float* x, const Source& source);
 
-  // A row: BeginRow, then chunk by chunk Classes and Coded, then FinishRow.
-  void BeginRow(EcqMode mode);
-  size_t chunk() const { return chunk_; }
-  const uint8_t* Classes(size_t column, size_t n);  // n classes
-  void Coded(const int32_t* q, size_t n);
-  // x: the decoded row.
-  void FinishRow(EcqMode mode, const Source& source, const int32_t* q, const float* x);
+  // A row: BeginRow, then its codes into row() by *activity(), then FinishRow, which writes the
+  // values and returns the bits of the largest magnitude. The prediction is valid until the next
+  // row. Where a lesson is given out the coding learns it, and there is no prediction:
+  // `in_sight` keeps the prediction. `counts`: factors learn from the row. `dither` for gradients
+  // only.
+  void BeginRow(EcqMode mode, const Source& source, bool in_sight, bool counts);
+  const float* prediction() const { return prediction_; }
+  const EcqRow& row() const { return row_; }
+  EcqActivity* activity() { return &activity_; }
+  const EcqLesson* fused_lesson() const { return fused_ ? &lesson_ : nullptr; }
+  uint32_t* fused_largest() { return &largest_; }
+  uint32_t FinishRow(const Source& source, const float* dither, float* x);
 
-  const float* steps() const { return steps_.data(); }
   const float* inverse_steps() const { return inverse_steps_.data(); }
-  const float* gaps() const { return gaps_.data(); }
-  const uint8_t* row_classes() const { return classes_.data(); }
 
   // The expected magnitude behind a start code, and the code next to a magnitude.
   static float StartMagnitude(uint8_t start);
@@ -55,24 +61,33 @@ class EcqRows {
  private:
   void Rescale(float step);
   void FitFactors();
-  void LearnFactors(const float* x);
-  const float* Base(EcqMode mode, const Source& source);
+  EcqPredictor PredictorOf(EcqMode mode, const Source& source) const;
+  const float* Predict(EcqMode mode, const Source& source);
+  EcqLesson LessonOf(const Source& source, bool counts);
+  void KeepBase();
+  void LearnEarlier(const Source& source, const float* x);
 
-  const size_t width_, row_width_, chunk_;
-  const bool forward_;
+  const EcqBand band_;
+  const size_t earlier_;  // where the earlier edge's part of this band begins
+  const bool forward_, has_earlier_;
   EcqState* const state_;
   std::vector<float> steps_, inverse_steps_, gaps_;
   float start_magnitude_ = 0.0f, inverse_step_ = 0.0f;
-  // By mode: the prediction and, for mean and slot, what it started from.
-  std::vector<float> predictions_[kEcqModes], bases_[kEcqModes];
+  std::vector<float> predicted_;
+  const float* prediction_ = nullptr;
   std::vector<float> before_;  // the row before's distance from its base; zero: none
-  // The earlier edge's distance from its base, by mode.
-  std::vector<float> features_[2];
-  std::vector<float> row_, scaled_d_, scaled_y_, scaled_f_;
+  // With an earlier edge: what the row started from, and the earlier row's distance from its own.
+  std::vector<float> base_, feature_;
+  std::vector<float> scaled_d_, scaled_y_, scaled_f_;
   std::vector<uint8_t> classes_;
+  std::vector<int32_t> q_;
+  EcqRow row_{};
   EcqMode mode_ = kEcqMean;
-  int64_t active_ = 0, expected_ = 0;                  // of this row so far
-  int64_t carried_active_ = 0, carried_expected_ = 0;  // of the row before
+  EcqLesson lesson_{};
+  bool fused_ = false;
+  uint32_t largest_ = 0;
+  EcqActivity activity_;  // of this row so far
+  EcqActivity carried_;   // of the row before
 };
 
 }  // namespace isthmus

@@ -5,7 +5,6 @@
 
 #include "base/check.h"
 #include "base/hash.h"
-#include "compression/ecq_kernels.h"
 #include "compression/frame_check.h"
 
 namespace isthmus {
@@ -28,9 +27,9 @@ EcqSlots::Place EcqSlots::PlaceOf(uint32_t id) {
 }
 
 EcqSlots::Place EcqSlots::Take(bool fresh, uint32_t slot) {
-  if (fresh) return {Give(), true};
+  if (fresh) return {Give(), true, true};
   Touch(slot);
-  return {slot, false};
+  return {slot, false, true};
 }
 
 void EcqSlots::Touch(uint32_t slot) {
@@ -67,22 +66,20 @@ bool EcqSlots::Forget(uint32_t slot) {
   return true;
 }
 
-void EcqSlots::Learn(uint32_t slot, const float* x, uint32_t limit) {
-  float* mean = rows_.data() + slot * width_;
-  size_t row = kNotSaved;
-  if (frame_of_save_[slot] != frame_) {  // once a frame: UndoTo never stops within one
-    row = saved_.size();
-    saved_.insert(saved_.end(), mean, mean + width_);
-    frame_of_save_[slot] = frame_;
+void EcqSlots::Announce(absl::Span<Place> places) {
+  for (Place& place : places) {
+    if (!place.named) continue;
+    const uint32_t slot = place.slot;
+    float* row = mean(slot);
+    if (frame_of_save_[slot] != frame_) {  // once a frame: UndoTo never stops within one
+      journal_.push_back({Undo::kLearn, true, false, slot, visits_[slot], 0, 0, saved_.size()});
+      saved_.insert(saved_.end(), row, row + width_);
+      frame_of_save_[slot] = frame_;
+    }
+    if (visits_[slot] == 0) std::fill(row, row + width_, 0.0f);
+    place.visits = visits_[slot];
+    visits_[slot] = std::min(visits_[slot] + 1, kMostVisits);
   }
-  journal_.push_back({Undo::kLearn, true, false, slot, visits_[slot], 0, 0, row});
-  if (visits_[slot] == 0) {
-    std::memcpy(mean, x, width_ * sizeof(float));
-  } else {
-    const float share = 1.0f / static_cast<float>(std::min(visits_[slot] + 1, limit));
-    EcqMoveToward(x, share, width_, mean);
-  }
-  visits_[slot] = std::min(visits_[slot] + 1, kMostVisits);
 }
 
 void EcqSlots::UndoTo(size_t mark) {
@@ -111,7 +108,6 @@ void EcqSlots::UndoTo(size_t mark) {
         break;
       case Undo::kLearn:
         visits_[undo.slot] = undo.visits;
-        if (undo.row == kNotSaved) break;
         std::memcpy(rows_.data() + undo.slot * width_, saved_.data() + undo.row,
                     width_ * sizeof(float));
         saved_.resize(undo.row);

@@ -23,7 +23,9 @@ class EcqSlots {
 
   struct Place {
     uint32_t slot = 0;
-    bool fresh = false;  // it was given to a new id: what it held is forgotten
+    bool fresh = false;   // it was given to a new id: what it held is forgotten
+    bool named = false;   // there is a slot at all
+    uint32_t visits = 0;  // before this row
   };
 
   size_t capacity() const { return capacity_; }
@@ -34,11 +36,17 @@ class EcqSlots {
   // The other end of a sender with private ids. A fresh place names no slot: the table does.
   Place Take(bool fresh, uint32_t slot);  // slot < used() unless fresh
 
-  uint32_t visits(uint32_t slot) const { return visits_[slot]; }
   const float* mean(uint32_t slot) const { return rows_.data() + slot * width_; }
+  float* mean(uint32_t slot) { return rows_.data() + slot * width_; }
 
-  // mean += (x - mean) * (1 / min(visits + 1, limit)), in IEEE single and in channel order.
-  void Learn(uint32_t slot, const float* x, uint32_t limit);
+  // The rows of a frame will be learned under these places, in this order: counts their visits and
+  // keeps what undoing needs, so that the means may then be changed, by several threads where they
+  // change other columns. A mean of no visits is zero.
+  void Announce(absl::Span<Place> places);
+  // The share of a row in its slot's mean: 1 / min(visits + 1, limit).
+  static float ShareOf(uint32_t visits, uint32_t limit) {
+    return 1.0f / static_cast<float>(visits < limit ? visits + 1 : limit);
+  }
 
   // A mark is the beginning of a frame.
   size_t Mark() {

@@ -80,8 +80,10 @@ void EcqCore::Write(Bytes* out) const {
   writer.Put(lineage);
   writer.Put(frames);
   writer.Put(step);
-  writer.Put(mean_rows);
-  for (const uint32_t n : rows) writer.Put(n);
+  for (const uint32_t n : mean_rows) writer.Put(n);
+  for (const auto& by_mode : rows) {
+    for (const uint32_t n : by_mode) writer.Put(n);
+  }
   EachVector(this, [&](const std::vector<float>* values) {
     writer.PutBytes({reinterpret_cast<const uint8_t*>(values->data()), values->size() * 4});
   });
@@ -102,8 +104,10 @@ bool EcqCore::Read(ByteReader* in) {
   read(&lineage);
   read(&frames);
   read(&step);
-  read(&mean_rows);
-  for (uint32_t& n : rows) read(&n);
+  for (uint32_t& n : mean_rows) read(&n);
+  for (auto& by_mode : rows) {
+    for (uint32_t& n : by_mode) read(&n);
+  }
   good = good && IsFinite(step) && step >= 0.0f;
   EachVector(this, [&](std::vector<float>* values) {
     const auto bytes = in->GetBytes(values->size() * 4);

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "base/bytes.h"
 #include "compression/codec.h"
+#include "compression/ecq_bands.h"
 #include "compression/ecq_options.h"
 #include "compression/ecq_side_coder.h"
 #include "compression/ecq_slots.h"
@@ -38,12 +39,12 @@ struct EcqCore {
   uint64_t frames = 0;
   EcqTables::State tables;
   float step = 0.0f;  // of the last frame; 0: none yet
-  // Per mode the expected |q| of every channel, and how many rows taught it.
+  // Per mode the expected |q| of every channel, and how many rows taught it, by band.
   std::array<std::vector<float>, kEcqModes> expected;
-  std::array<uint32_t, kEcqModes> rows{};
+  std::array<std::array<uint32_t, kEcqModes>, kEcqMostBands> rows{};
   // Running mean per channel.
   std::vector<float> mean;
-  uint32_t mean_rows = 0;
+  std::array<uint32_t, kEcqMostBands> mean_rows{};
   // Per channel: what of the row before's distance from its mean or slot carries over, and what of
   // the earlier edge's. Sums of products and the factors that were made of them.
   std::vector<float> sum_dd, sum_dy, factor_d;

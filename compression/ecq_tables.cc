@@ -71,17 +71,17 @@ void SetPrior(size_t table, EcqTables::State* state) {
     moment[static_cast<size_t>(CellOf(i))] += v * x;
   }
   uint32_t* counts = state->counts.data() + table * kRansSymbols;
-  counts[k] = static_cast<uint32_t>(mass[0] * kPriorCounts);
+  counts[kEcqZero] = static_cast<uint32_t>(mass[0] * kPriorCounts);
   for (int level = 1; level <= k; ++level) {
     const auto half = static_cast<uint32_t>(mass[static_cast<size_t>(level)] * kPriorCounts * 0.5);
-    counts[k - level] = counts[k + level] = half;
+    counts[kEcqZero - level] = counts[kEcqZero + level] = half;
   }
   for (size_t level = 0; level < kEcqCentroids && table < kEcqPlainClasses; ++level) {
     const double cell = static_cast<double>(level + 1);
     const double gap = mass[level + 1] > 0 ? cell - moment[level + 1] / mass[level + 1] : 0.0;
     state->centroids[table * kEcqCentroids + level] = static_cast<int8_t>(gap * 128.0);
   }
-  NormalizeCounts({counts, kRansSymbols}, static_cast<size_t>(2 * k + 2),
+  NormalizeCounts({counts, kRansSymbols}, EcqSymbols(table),
                   state->frequencies.data() + table * kRansSymbols);
 }
 
@@ -121,8 +121,7 @@ void EcqTables::Learn(const uint32_t* histogram) {
     if (uint64_t{state_.fresh[t]} * 8 < total) continue;  // a table of few news stays as it is
     state_.fresh[t] = 0;
     uint16_t* frequencies = state_.frequencies.data() + t * kRansSymbols;
-    NormalizeCounts({counts, kRansSymbols}, static_cast<size_t>(2 * EcqLargestPlain(t) + 2),
-                    frequencies);
+    NormalizeCounts({counts, kRansSymbols}, EcqSymbols(t), frequencies);
     rans_.Set(t, frequencies);
   }
 }
@@ -166,11 +165,11 @@ bool EcqTables::Read(ByteReader* in) {
     v = *value;
   }
   for (size_t t = 0; t < kEcqTables; ++t) {
-    const size_t used = static_cast<size_t>(2 * EcqLargestPlain(t) + 2);
+    const uint64_t used = EcqSymbols(t);
     uint32_t sum = 0;
     for (size_t s = 0; s < kRansSymbols; ++s) {
       const uint32_t f = state.frequencies[t * kRansSymbols + s];
-      if ((f > 0) != (s < used)) return false;
+      if ((f > 0) != ((used >> s & 1) != 0)) return false;
       sum += f;
     }
     if (sum != kRansScale) return false;

@@ -39,11 +39,27 @@ inline int EcqLowBits(int cls) {
   return cls < kEcqPlainClasses ? 0 : (cls - kEcqPlainClasses) / 2 + 1;
 }
 
-// Codes -k .. k of a table are symbols 0 .. 2k, symbol 2k + 1 is the escape. About seven times the
-// mean magnitude: one Laplacian in a thousand lies beyond.
+// Codes -k .. k of a table are symbols 32 - k .. 32 + k, symbol 0 is the escape. k is about seven
+// times the mean magnitude: one Laplacian in a thousand lies beyond.
+inline constexpr int kEcqZero = 32;
+inline constexpr int kEcqEscape = 0;
 inline constexpr std::array<int8_t, kEcqTables> kEcqLargestPlain = {
     2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 4, 4, 5, 6, 8, 11, 16, 16, 22, 29, 31, 31, 31, 31, 31};
 inline int EcqLargestPlain(size_t table) { return kEcqLargestPlain[table]; }
+// The symbols of a table, as a set.
+inline uint64_t EcqSymbols(size_t table) {
+  const int k = EcqLargestPlain(table);
+  return RansFirst(static_cast<size_t>(2 * k + 1)) << (kEcqZero - k) | uint64_t{1} << kEcqEscape;
+}
+// The part of a code of a class with low bits that is coded by a table.
+inline int EcqHighPart(int cls, int32_t q) {
+  const int low = EcqLowBits(cls);
+  return (q + (low > 0 ? 1 << (low - 1) : 0)) >> low;
+}
+inline int EcqSymbolOf(int cls, int32_t q) {
+  const int high = EcqHighPart(cls, q), k = EcqLargestPlain(static_cast<size_t>(EcqTableOf(cls)));
+  return high <= k && high >= -k ? high + kEcqZero : kEcqEscape;
+}
 
 class EcqTables {
  public:

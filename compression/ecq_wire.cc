@@ -11,13 +11,16 @@ void EcqPlaces::Begin(const FrameContext& context) {
           ? 0
           : static_cast<size_t>(context.samples.back().begin + context.samples.back().tokens);
   places_.assign(rows, {});
-  has_.assign(rows, 0);
   ids_.clear();
 }
 
-void EcqPlaces::End(const FrameContext&) {
-  if (std::find(has_.begin(), has_.end(), 0) != has_.end()) return;
-  for (const EcqSlots::Place& place : places_) ids_.push_back(place.slot);
+void EcqPlaces::End() {
+  state_->slots.Announce(absl::MakeSpan(places_));
+  for (const EcqSlots::Place& place : places_) {
+    if (!place.named) break;
+    ids_.push_back(place.slot);
+  }
+  if (ids_.size() < places_.size()) ids_.clear();
 }
 
 // The slot numbers of the sample's last visit, if it had as many rows.
@@ -58,7 +61,6 @@ void EcqPlaces::Assign(const FrameContext& context, SideEncoder* side) {
     for (size_t i = 0; i < static_cast<size_t>(sample.tokens); ++i) {
       const size_t row = static_cast<size_t>(sample.begin) + i;
       places_[row] = state_->slots.PlaceOf(context.row_ids[row]);
-      has_[row] = 1;
       same = same && !places_[row].fresh && places_[row].slot == known_[i];
     }
     if (side == nullptr) continue;
@@ -72,7 +74,7 @@ void EcqPlaces::Assign(const FrameContext& context, SideEncoder* side) {
     }
     if (stored && !same) Keep(sample);
   }
-  End(context);
+  End();
 }
 
 bool EcqPlaces::Receive(const FrameContext& context, SideDecoder* side) {
@@ -90,7 +92,6 @@ bool EcqPlaces::Receive(const FrameContext& context, SideDecoder* side) {
       const bool fresh = symbol == state_->slots.capacity();
       if (!fresh && symbol >= state_->slots.used()) return false;
       places_[row] = state_->slots.Take(fresh, static_cast<uint32_t>(symbol));
-      has_[row] = 1;
       if (!fresh) continue;
       const uint32_t slot = places_[row].slot;
       counts->Add(slot, -int64_t{counts->Count(slot)});
@@ -98,7 +99,7 @@ bool EcqPlaces::Receive(const FrameContext& context, SideDecoder* side) {
     }
     if (context.training && !known) Keep(sample);
   }
-  End(context);
+  End();
   return true;
 }
 

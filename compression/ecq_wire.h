@@ -18,7 +18,6 @@ enum EcqKind : uint8_t { kEcqCoded = 0, kEcqConstant = 1, kEcqRaw = 2 };
 inline constexpr uint8_t kEcqKindMask = 7;
 inline constexpr uint8_t kEcqForget = 8, kEcqCheck = 16, kEcqHasWeights = 32, kEcqHasCentroids = 64;
 inline constexpr uint64_t kEcqCheckEvery = 16;  // 4 bytes per 16 frames
-inline constexpr int kEcqGolombOrder = 1;
 // 1.5 * 2^126: above every input, and differences of two such values stay finite.
 inline constexpr uint32_t kEcqLargestValue = 0x7EC00000u;
 
@@ -36,14 +35,14 @@ class EcqPlaces {
   // The other end of private ids. False for what no sender writes.
   bool Receive(const FrameContext& context, SideDecoder* side);
 
-  bool has(size_t row) const { return !places_.empty() && has_[row] != 0; }
-  EcqSlots::Place at(size_t row) const { return places_[row]; }
+  // Of a row; not named: it has no slot.
+  const EcqSlots::Place& at(size_t row) const { return places_[row]; }
   // By row, when every sample has them; else empty.
   absl::Span<const uint32_t> ids() const { return ids_; }
 
  private:
   void Begin(const FrameContext& context);
-  void End(const FrameContext& context);
+  void End();
   bool Known(const SampleRows& sample, std::vector<uint16_t>* slots) const;
   void Keep(const SampleRows& sample);
 
@@ -51,7 +50,6 @@ class EcqPlaces {
   const EdgeShape shape_;
   EcqState* const state_;
   std::vector<EcqSlots::Place> places_;
-  std::vector<uint8_t> has_;
   std::vector<uint32_t> ids_;
   std::vector<uint16_t> known_, slots_;
 };

@@ -16,7 +16,10 @@ namespace isthmus {
 class RowNoise {
  public:
   explicit RowNoise(const EdgeShape& shape)
-      : shape_(shape), row_(static_cast<size_t>(shape.width)) {}
+      : RowNoise(shape, 0, static_cast<size_t>(shape.width)) {}
+  // Of `columns` columns from `begin` on, a multiple of 4.
+  RowNoise(const EdgeShape& shape, size_t begin, size_t columns)
+      : shape_(shape), begin_(begin), row_(columns) {}
 
   void Begin(uint64_t step, absl::Span<const SampleRows> samples) {
     step_ = step;
@@ -25,7 +28,7 @@ class RowNoise {
     keyed_ = false;
   }
 
-  // width values for one row, valid until the next call. Rising rows are the fast order.
+  // The values for one row, valid until the next call. Rising rows are the fast order.
   const float* Row(int64_t row) {
     if (row < samples_[at_].begin) {
       at_ = 0;
@@ -41,13 +44,14 @@ class RowNoise {
       keyed_ = true;
     }
     const uint64_t stride = (static_cast<uint64_t>(shape_.width) + 3) / 4 * 4;
-    FillNoise(key_, static_cast<uint64_t>(row - samples_[at_].begin) * stride, 0, row_.size(),
-              row_.data());
+    const uint64_t first = static_cast<uint64_t>(row - samples_[at_].begin) * stride + begin_;
+    FillNoise(key_, first, 0, row_.size(), row_.data());
     return row_.data();
   }
 
  private:
   EdgeShape shape_;
+  size_t begin_;
   std::vector<float> row_;
   absl::Span<const SampleRows> samples_;
   uint64_t step_ = 0, key_ = 0;

@@ -42,10 +42,12 @@ int64_t SymbolCoder::Encode(const uint32_t* values, size_t rows, size_t width, B
   size_t used = kMostSymbols;
   while (used > 1 && counts[used - 1] == 0) --used;
   uint16_t frequencies[kRansSymbols] = {};
-  NormalizeCounts({counts, kRansSymbols}, used, frequencies);
+  NormalizeCounts({counts, kRansSymbols}, RansFirst(used), frequencies);
   tables_.Set(0, frequencies);
   coded_.clear();
-  RansEncode(tables_, {ops, n}, width, RansStatesFor(n), &words_, &coded_);
+  rans_.Begin(RansStatesFor(n), n);
+  rans_.Put(tables_, {ops, n}, width);
+  rans_.Finish(&coded_);
   ByteWriter writer(out);
   writer.PutVarint(used);
   for (size_t k = 0; k < used; ++k) writer.PutVarint(frequencies[k]);
