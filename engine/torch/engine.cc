@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "engine/torch/environment.h"
 #include "engine/torch/guard.h"
 #include "engine/torch/libtorch.h"
 #include "engine/torch/torch_stage_group.h"
@@ -163,6 +164,7 @@ absl::StatusOr<Engine::Speed> TorchEngine::MeasureBlock(const ModelConfig& confi
 absl::StatusOr<std::unique_ptr<Engine>> MakeTorchEngine(const std::string& device,
                                                         int64_t threads) {
   ISTHMUS_ASSIGN_OR_RETURN(const at::Device found, FindDevice(device));
+  if (TORCH_VERSION_MAJOR < 2) AvoidTiles();
   std::unique_ptr<Engine> engine = std::make_unique<TorchEngine>(device, found, threads);
   return engine;
 }

@@ -23,6 +23,11 @@ std::string BlasKernels();
 // step).
 void TuneProcess(char** argv);
 
+// Before the first product in bf16: keeps the oneDNN of LibTorch 1 (2.6.3 in Debian 12) from AMX,
+// where it executes tile instructions without having configured the tiles (SIGILL on every
+// processor that has them). AVX-512 BF16 stays. A DNNL_MAX_CPU_ISA of the user's counts.
+void AvoidTiles();
+
 }  // namespace isthmus
 
 #endif  // ISTHMUS_ENGINE_TORCH_ENVIRONMENT_H_
