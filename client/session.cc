@@ -51,30 +51,30 @@ ClientSession::~ClientSession() {
   if (!closed_) links_.CloseAll(0);
 }
 
-absl::StatusOr<std::unique_ptr<ClientSession>> ClientSession::Open(
-    const v1::Plan& plan, const std::string& token, const ModelConfig& config,
-    WeightSource* weights, const ClientSessionOptions& options) {
+absl::StatusOr<std::unique_ptr<ClientSession>> ClientSession::Make(const v1::Plan& plan,
+                                                                   const ModelConfig& config,
+                                                                   WeightSource* weights) {
   ISTHMUS_RETURN_IF_ERROR(CheckPlan(plan));
-  auto session = std::unique_ptr<ClientSession>(new ClientSession(plan, config, weights));
-  TrainSpec train = TrainSpecFromProto(plan.train());
+  return std::unique_ptr<ClientSession>(new ClientSession(plan, config, weights));
+}
+
+absl::Status ClientSession::Start(const std::string& token, const ClientSessionOptions& options) {
+  TrainSpec train = TrainSpecFromProto(plan_.train());
   train.threads = options.threads;
   train.device = options.device;
   // Workers load while this party does.
-  ISTHMUS_RETURN_IF_ERROR(session->Dial(token, options.grpc));
-  const bool shared = plan.shared_embedding() && LossParty(plan) != kClientParty;
+  ISTHMUS_RETURN_IF_ERROR(Dial(token, options.grpc));
+  const bool shared = plan_.shared_embedding() && LossParty(plan_) != kClientParty;
   ISTHMUS_ASSIGN_OR_RETURN(
-      session->group_, options.engine->MakeStages(config, train, RangesOfParty(plan, kClientParty),
-                                                  weights, shared));
-  ISTHMUS_ASSIGN_OR_RETURN(
-      session->runner_, StageRunner::Make(session->plan_, kClientParty, session->group_.get(),
-                                          &session->inbox_, &session->links_, options.state_dir));
+      group_, options.engine->MakeStages(config_, train, RangesOfParty(plan_, kClientParty),
+                                         weights_, shared));
+  ISTHMUS_ASSIGN_OR_RETURN(runner_, StageRunner::Make(plan_, kClientParty, group_.get(), &inbox_,
+                                                      &links_, options.state_dir));
   if (!options.dump.directory.empty())
-    session->runner_->set_edge_dump(std::make_unique<EdgeDump>(options.dump));
-  ClientSession* self = session.get();
-  session->runner_->set_control_handler(
-      [self](Received received) { return self->OnControl(std::move(received)); });
-  ISTHMUS_RETURN_IF_ERROR(session->AwaitReady());
-  return session;
+    runner_->set_edge_dump(std::make_unique<EdgeDump>(options.dump));
+  runner_->set_control_handler(
+      [this](Received received) { return OnControl(std::move(received)); });
+  return AwaitReady();
 }
 
 absl::Status ClientSession::Dial(const std::string& token, const GrpcOptions& grpc) {

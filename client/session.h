@@ -50,12 +50,12 @@ struct StepResult {
 class ClientSession {
  public:
   // `weights` serves the client's layers and the tensors that workers ask for; it outlives the
-  // session. Returns when every worker holds its layers.
-  static absl::StatusOr<std::unique_ptr<ClientSession>> Open(const v1::Plan& plan,
-                                                             const std::string& token,
+  // session. Connects to nobody yet: Abort works from here on.
+  static absl::StatusOr<std::unique_ptr<ClientSession>> Make(const v1::Plan& plan,
                                                              const ModelConfig& config,
-                                                             WeightSource* weights,
-                                                             const ClientSessionOptions& options);
+                                                             WeightSource* weights);
+  // Dials the workers and returns when each holds its layers. Once, before anything else.
+  absl::Status Start(const std::string& token, const ClientSessionOptions& options);
   ~ClientSession();
 
   // Of every edge's codec against its spec, from the next step on.

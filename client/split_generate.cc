@@ -78,13 +78,16 @@ class CoordinatedLogits : public SplitLogits {
     session.device = options.device;
     session.state_dir = options.state_dir;
     session.grpc.tls = options.tls;
-    ISTHMUS_ASSIGN_OR_RETURN(session_, ClientSession::Open(control_->plan(), control_->token(),
-                                                           model->config(), model, session));
-    if (options.adapter != nullptr)
-      ISTHMUS_RETURN_IF_ERROR(session_->SetState(options.adapter->tensors, {}));
-    MutexLock lock(&mutex_);
-    aborted_ = session_.get();
-    return why_;
+    ISTHMUS_ASSIGN_OR_RETURN(session_,
+                             ClientSession::Make(control_->plan(), model->config(), model));
+    {
+      MutexLock lock(&mutex_);
+      ISTHMUS_RETURN_IF_ERROR(why_);
+      aborted_ = session_.get();
+    }
+    ISTHMUS_RETURN_IF_ERROR(session_->Start(control_->token(), session));
+    return options.adapter == nullptr ? absl::OkStatus()
+                                      : session_->SetState(options.adapter->tensors, {});
   }
 
   absl::StatusOr<Tensor> Extend(absl::Span<const int32_t> ids) override {

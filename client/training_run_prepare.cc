@@ -254,11 +254,13 @@ absl::Status TrainingRun::OpenSession() {
                                                    static_cast<int64_t>(job_.link.delay_ms * 1000));
   WeightSource* weights =
       random_ != nullptr ? random_.get() : static_cast<WeightSource*>(model_.get());
-  ISTHMUS_ASSIGN_OR_RETURN(session_, ClientSession::Open(control_->plan(), control_->token(),
-                                                         config_, weights, options));
-  MutexLock lock(&outside_.mutex);
-  outside_.session = session_.get();
-  return outside_.status;
+  ISTHMUS_ASSIGN_OR_RETURN(session_, ClientSession::Make(control_->plan(), config_, weights));
+  {
+    MutexLock lock(&outside_.mutex);
+    ISTHMUS_RETURN_IF_ERROR(outside_.status);
+    outside_.session = session_.get();
+  }
+  return session_->Start(control_->token(), options);
 }
 
 }  // namespace isthmus

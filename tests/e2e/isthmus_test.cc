@@ -4,16 +4,14 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
-#include <sstream>
 #include <string>
-#include <vector>
 
 #include "nlohmann/json.hpp"
 #include "tests/e2e/child.h"
+#include "tests/e2e/program_fixture.h"
 
 namespace isthmus::e2e {
 namespace {
@@ -23,66 +21,6 @@ using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
-
-using Words = std::vector<std::string>;
-
-// gRPC must never go through a proxy: this one is a dead port.
-const Words kDeadProxy = {"http_proxy=http://127.0.0.1:9", "https_proxy=http://127.0.0.1:9",
-                          "no_proxy="};
-
-class IsthmusTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string name = fs::path(::testing::TempDir()) / "isthmus-e2e-XXXXXX";
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override {
-    if (!HasFailure()) fs::remove_all(folder_);
-  }
-
-  std::unique_ptr<Child> Start(const Words& arguments, const Words& environment = kDeadProxy) {
-    return std::make_unique<Child>(ISTHMUS_PROGRAM, arguments, folder_, environment);
-  }
-
-  // A job over the shipped story model; `rest` is more YAML.
-  std::string Job(const std::string& codec, int steps, const std::string& rest = "") {
-    const std::string examples = ISTHMUS_SOURCE_DIR "/examples";
-    const std::string path = folder_ + "/job.yaml";
-    std::ofstream(path) << "model: " << examples << "/stories260K\ndata:\n  train: " << examples
-                        << "/shakespeare/eval.txt\n  sequence_length: 16\n  pack: true\n"
-                        << "train:\n  steps: " << steps
-                        << "\n  micro_batch_size: 2\n  micro_batches: 2\n  seed: 7\n"
-                        << "  optimizer: {name: sgd, lr: 0.1}\ncodec: \"" << codec
-                        << "\"\noutput: run\n"
-                        << rest;
-    return path;
-  }
-  std::string Run(const std::string& file) const { return folder_ + "/run/" + file; }
-  int StepsDone() const { return LineCount(FileText(Run("steps.jsonl"))); }
-
-  // The loss of every step, as it was printed.
-  Words Losses() const {
-    Words losses;
-    std::istringstream lines(FileText(Run("steps.jsonl")));
-    for (std::string line; std::getline(lines, line);) {
-      const nlohmann::json step = nlohmann::json::parse(line, nullptr, false);
-      losses.push_back(step.is_object() && step.contains("loss") ? step["loss"].dump() : line);
-    }
-    return losses;
-  }
-
-  std::string folder_;
-};
-
-// One line on standard error, in the form that every error has.
-void ExpectOneError(const Child& child, const std::string& about) {
-  const std::string error = child.Error();
-  EXPECT_EQ(LineCount(error), 1) << error;
-  EXPECT_THAT(error, StartsWith("isthmus: "));
-  EXPECT_THAT(error, HasSubstr(about));
-  EXPECT_EQ(child.Out(), "");
-}
 
 TEST_F(IsthmusTest, ARunLeavesWhatItPromisesAndIsNotOverwritten) {
   const std::string job = Job("int8", 4);
@@ -195,69 +133,6 @@ TEST_P(ResumeTest, AnInterruptedRunGoesOnToTheSameLosses) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Codecs, ResumeTest, ::testing::Values("none", "aqsgd(bits=4)"));
-
-// A coordinator and workers as processes of their own.
-class ClusterTest : public IsthmusTest {
- protected:
-  void StartCoordinator(const std::string& host, const Words& security) {
-    grpc_ = FreePort();
-    http_ = FreePort();
-    Words words = {"coordinator",
-                   "--listen",
-                   host + ":" + std::to_string(grpc_),
-                   "--http",
-                   "127.0.0.1:" + std::to_string(http_),
-                   "--state",
-                   folder_ + "/coordinator"};
-    words.insert(words.end(), security.begin(), security.end());
-    coordinator_ = Start(words);
-  }
-  std::unique_ptr<Child> StartWorker(const std::string& name, const Words& security) {
-    Words words = {"worker",
-                   "--coordinator",
-                   Coordinator(),
-                   "--listen",
-                   "127.0.0.1:" + std::to_string(FreePort()),
-                   "--metrics",
-                   "127.0.0.1:" + std::to_string(FreePort()),
-                   "--name",
-                   name,
-                   "--state",
-                   folder_ + "/" + name};
-    words.insert(words.end(), security.begin(), security.end());
-    return Start(words);
-  }
-  std::unique_ptr<Child> Train(const std::string& job, Words more) {
-    more.insert(more.begin(), {"train", job, "--quiet", "--coordinator", Coordinator()});
-    return Start(more);
-  }
-  std::string Coordinator() const { return "127.0.0.1:" + std::to_string(grpc_); }
-
-  int grpc_ = 0, http_ = 0;
-  std::unique_ptr<Child> coordinator_;
-};
-
-TEST_F(ClusterTest, AWorkerThatDiesEndsTheJobWithAnIntactCheckpoint) {
-  StartCoordinator("127.0.0.1", {});
-  auto first = StartWorker("first", {}), second = StartWorker("second", {});
-  const std::string job =
-      Job("int8", 100000, "pipeline: {stages: 2}\ncheckpoint: {every_steps: 3, keep: 2}\n");
-  auto client = Train(job, {});
-  ASSERT_TRUE(Eventually([&] { return StepsDone() >= 8 || !client->Running(); }));
-  ASSERT_TRUE(client->Running()) << client->Error();
-  second->Signal(SIGKILL);
-  EXPECT_EQ(client->Wait(), 3);
-  ExpectOneError(*client, "second");
-
-  auto third = StartWorker("third", {});
-  auto resumed = Train(job, {"--resume", "--set", "train.steps=12"});
-  EXPECT_EQ(resumed->Wait(), 0) << resumed->Error();
-  EXPECT_EQ(StepsDone(), 12);
-  for (Child* child : {first.get(), third.get(), coordinator_.get()}) {
-    child->Signal(SIGTERM);
-    EXPECT_EQ(child->Wait(), 0) << child->Error();
-  }
-}
 
 TEST_F(ClusterTest, MutualTlsFromFiles) {
   const std::string certificates = folder_ + "/certificates";
