@@ -5,13 +5,10 @@
 //
 // Without names: all of them, as FOLDER/report.json and report.md; with names only these, as
 // codec.json, codec_link.json, … The options make the training matrix smaller.
-#include <sys/utsname.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <iterator>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -20,15 +17,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "bench/end_to_end.h"
+#include "bench/machine.h"
 #include "bench/process.h"
 #include "bench/table.h"
-#include "isthmus/version.h"
 
 namespace isthmus::bench {
 namespace {
@@ -45,28 +39,6 @@ struct ReportOptions {
   }
   std::string Name() const { return parts.empty() ? "report" : absl::StrJoin(parts, "_"); }
 };
-
-std::string CpuName() {
-  const absl::StatusOr<std::string> text = ReadFile("/proc/cpuinfo");
-  if (!text.ok()) return "unknown processor";
-  for (absl::string_view line : absl::StrSplit(*text, '\n')) {
-    const std::vector<absl::string_view> halves = absl::StrSplit(line, absl::MaxSplits(": ", 1));
-    if (halves.size() == 2 && absl::StartsWith(halves[0], "model name"))
-      return std::string(halves[1]);
-  }
-  return "unknown processor";
-}
-
-nlohmann::json Machine() {
-  struct utsname names = {};
-  ::uname(&names);
-  return {{"date", absl::FormatTime("%Y-%m-%d", absl::Now(), absl::UTCTimeZone())},
-          {"processor", CpuName()},
-          {"cores", std::thread::hardware_concurrency()},
-          {"kernel", names.release},
-          {"version", kVersion},
-          {"revision", kRevision}};
-}
 
 absl::Status AppendCodec(const ReportOptions& options, nlohmann::json* report, std::string* page) {
   ISTHMUS_ASSIGN_OR_RETURN((*report)["codec"],
@@ -122,11 +94,7 @@ absl::Status AppendTrain(const ReportOptions& options, nlohmann::json* report, s
 absl::Status Run(const ReportOptions& options) {
   ISTHMUS_RETURN_IF_ERROR(MakeDirectories(options.out));
   nlohmann::json report = {{"machine", Machine()}};
-  const nlohmann::json& machine = report["machine"];
-  std::string page =
-      absl::StrCat("# Bench of ", machine["date"].get<std::string>(), "\n\n",
-                   machine["processor"].get<std::string>(), ", ", machine["cores"].dump(),
-                   " cores, isthmus ", kVersion, " (", kRevision, ")\n");
+  std::string page = absl::StrCat("# Bench of ", MachineLine(report["machine"]), "\n");
   if (options.Wants("codec")) ISTHMUS_RETURN_IF_ERROR(AppendCodec(options, &report, &page));
   if (options.Wants("link")) ISTHMUS_RETURN_IF_ERROR(AppendLink(options, &report, &page));
   if (options.Wants("train")) ISTHMUS_RETURN_IF_ERROR(AppendTrain(options, &report, &page));
