@@ -164,7 +164,7 @@ absl::StatusOr<Engine::Speed> TorchEngine::MeasureBlock(const ModelConfig& confi
 absl::StatusOr<std::unique_ptr<Engine>> MakeTorchEngine(const std::string& device,
                                                         int64_t threads) {
   ISTHMUS_ASSIGN_OR_RETURN(const at::Device found, FindDevice(device));
-  if (TORCH_VERSION_MAJOR < 2) AvoidTiles();
+  AvoidUndescribedTiles();
   std::unique_ptr<Engine> engine = std::make_unique<TorchEngine>(device, found, threads);
   return engine;
 }

@@ -1,5 +1,8 @@
 #include "engine/torch/environment.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <malloc.h>
 #include <unistd.h>
 
@@ -19,7 +22,15 @@ std::string BlasKernels() {
   return "";
 }
 
-void AvoidTiles() { setenv("DNNL_MAX_CPU_ISA", "AVX512_CORE_BF16", /*overwrite=*/0); }
+void AvoidUndescribedTiles() {
+#if defined(__x86_64__)
+  constexpr unsigned kAmxTile = 1u << 24;  // leaf 7, EDX
+  unsigned a = 0, b = 0, c = 0, d = 0, palettes = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & kAmxTile) == 0) return;
+  if (__get_cpuid_count(0x1d, 0, &palettes, &b, &c, &d) != 0 && palettes > 0) return;
+  setenv("DNNL_MAX_CPU_ISA", "AVX512_CORE_BF16", /*overwrite=*/0);
+#endif
+}
 
 void TuneProcess(char** argv) {
   constexpr const char* kCoreType = "OPENBLAS_CORETYPE";

@@ -23,10 +23,10 @@ std::string BlasKernels();
 // step).
 void TuneProcess(char** argv);
 
-// Before the first product in bf16: keeps the oneDNN of LibTorch 1 (2.6.3 in Debian 12) from AMX,
-// where it executes tile instructions without having configured the tiles (SIGILL on every
-// processor that has them). AVX-512 BF16 stays. A DNNL_MAX_CPU_ISA of the user's counts.
-void AvoidTiles();
+// Before the first product in bf16. Some virtual machines announce AMX and hide the leaf of CPUID
+// that describes its tiles (0x1D); oneDNN, up to at least that of LibTorch 2.15, then configures
+// none and dies of SIGILL. There this keeps it to AVX-512; a DNNL_MAX_CPU_ISA of the user's counts.
+void AvoidUndescribedTiles();
 
 }  // namespace isthmus
 
