@@ -110,8 +110,10 @@ absl::Status ClientSession::SendAll(const v1::Packet& packet) {
 absl::Status ClientSession::AwaitControl(const std::function<bool()>& done) {
   while (!done()) {
     ISTHMUS_ASSIGN_OR_RETURN(Received received, inbox_.TakeControlFrom(Inbox::kForever));
-    if (received.frame.header.kind != FrameKind::kControl)
-      continue;  // a key frame asked for too late to matter
+    if (received.frame.header.kind == FrameKind::kKeyFrameRequest) {
+      ISTHMUS_RETURN_IF_ERROR(runner_->AnswerKeyFrameRequest(received.frame.header));
+      continue;
+    }
     ISTHMUS_RETURN_IF_ERROR(OnControl(std::move(received)));
   }
   return absl::OkStatus();
@@ -208,8 +210,8 @@ absl::StatusOr<StepResult> ClientSession::TrainStep(uint64_t step, uint32_t micr
   const int64_t update_us = NowUs();
   ISTHMUS_RETURN_IF_ERROR(group_->Step(lr, gradient_scale));
   const double update_s = static_cast<double>(NowUs() - update_us) * 1e-6;
-  ISTHMUS_RETURN_IF_ERROR(runner_->CommitCodecs(step));
   ISTHMUS_RETURN_IF_ERROR(AwaitControl([this] { return step_done_.size() == workers_.size(); }));
+  ISTHMUS_RETURN_IF_ERROR(runner_->CommitCodecs(step));
   for (auto& [party, done] : std::exchange(step_done_, {})) {
     result.worker_busy_s[party] = done.compute_s() + done.encode_s() + done.decode_s();
     if (clip_norm <= 0) squares_[party] = SquaresFromProto(done.squares());
@@ -268,6 +270,7 @@ absl::StatusOr<std::vector<MicroBatchLoss>> ClientSession::Evaluate(uint64_t ste
   ISTHMUS_RETURN_IF_ERROR(runner_->RunPass({step, micro_batches, mode, 1.0}, source, &losses));
   ISTHMUS_RETURN_IF_ERROR(AwaitControl([this] { return answers_.size() == workers_.size(); }));
   answers_.clear();
+  runner_->EndPass();
   runner_->TakeTimes();  // evaluation is not training time
   const auto reports = runner_->TakeUse();
   for (const auto& report : reports) Count(report);

@@ -95,7 +95,9 @@ absl::Status StageRunner::RunPass(const PassSpec& spec, BatchSource* source,
   const bool forward_only = spec.mode != EdgeMode::kTrain;
   ISTHMUS_ASSIGN_OR_RETURN(const Schedule schedule,
                            ScheduleOf(plan_, spec.micro_batches, forward_only));
+  EndPass();  // the one before
   pass_ = spec;
+  max_in_flight_ = schedule.max_in_flight;
   source_ = source;
   losses_ = losses;
   losses_returned_ = 0;
@@ -103,10 +105,21 @@ absl::Status StageRunner::RunPass(const PassSpec& spec, BatchSource* source,
   PartyProgress progress(schedule, party_);
   while (!progress.finished()) ISTHMUS_RETURN_IF_ERROR(DoNext(&progress));
   while (losses_returned_ < LossesToCome()) ISTHMUS_RETURN_IF_ERROR(TakeLoss());
+  source_ = nullptr;
+  losses_ = nullptr;
+  return absl::OkStatus();
+}
+
+void StageRunner::EndPass() {
   batches_.clear();
   hints_.clear();
   for (auto& [index, edge] : edges_) edge.kept.clear();
-  return absl::OkStatus();
+}
+
+// A micro-batch is begun when the one `in_flight` before it is done: nobody asks for that any more.
+void StageRunner::Forget(uint32_t micro_batch, uint32_t in_flight, EdgeEnd* end) {
+  if (micro_batch < in_flight) return;
+  end->kept.erase(end->kept.begin(), end->kept.upper_bound(micro_batch - in_flight));
 }
 
 void StageRunner::SetQualityOffset(double db) {
@@ -156,6 +169,7 @@ absl::Status StageRunner::Forward(uint32_t stage, uint32_t micro_batch, Frame fr
     MicroBatch described;
     ISTHMUS_ASSIGN_OR_RETURN(in, DecodeOn(stage - 1, std::move(frame), &described));
     if (source_ == nullptr) batches_[micro_batch] = std::move(described);
+    Forget(micro_batch, max_in_flight_[stage - 1], &edges_.at(stage - 1));
   }
   MicroBatch& mb = BatchOf(micro_batch);
   const bool head = stage + 1 == static_cast<uint32_t>(plan_.stages_size());
@@ -181,6 +195,7 @@ absl::Status StageRunner::Backward(uint32_t stage, uint32_t micro_batch, Frame f
   Tensor grad_out;
   if (stage + 1 < static_cast<uint32_t>(plan_.stages_size())) {
     ISTHMUS_ASSIGN_OR_RETURN(grad_out, DecodeOn(stage, std::move(frame), &mb));
+    edges_.at(stage).kept.erase(micro_batch);  // its gradient says that it was decoded
     EdgeSender* sender = edges_.at(stage).sender.get();
     if (sender->wants_gradient()) {
       Stopwatch watch(&times_.encode_s);
@@ -247,7 +262,10 @@ absl::Status StageRunner::SendOn(uint32_t edge, const MicroBatch& mb, Tensor ten
   ISTHMUS_RETURN_IF_ERROR(frame.status());
   if (forward && edge == 0) KeepRowIds(mb.index, end.sender->encoder()->RowIds());
   const bool stateful = pass_.mode == EdgeMode::kTrain || pass_.mode == EdgeMode::kEval;
-  if (stateful && end.sender->encoder()->StateBytes() > 0) end.kept[mb.index] = std::move(tensor);
+  if (stateful && end.sender->encoder()->StateBytes() > 0) {
+    if (pass_.mode == EdgeMode::kEval) Forget(mb.index, max_in_flight_[0], &end);
+    end.kept[mb.index] = std::move(tensor);
+  }
   Stopwatch watch(&times_.wait_s);
   return outlet_->Send(end.peer, *std::move(frame));
 }
@@ -294,12 +312,16 @@ absl::StatusOr<std::optional<size_t>> StageRunner::TakeAny(const std::vector<Inb
   }
 }
 
-// What this step sent is kept while it runs; a request for anything else comes too late to matter.
 absl::Status StageRunner::AnswerKeyFrameRequest(const FrameHeader& request) {
   const auto end = edges_.find(request.edge);
-  if (end == edges_.end() || request.step != pass_.step) return absl::OkStatus();
+  if (end == edges_.end())
+    return InvalidArgument("key frame: expected an edge of party ", party_, ", got ", request.edge);
   const auto kept = end->second.kept.find(request.micro_batch);
-  if (kept == end->second.kept.end()) return absl::OkStatus();
+  if (request.step != pass_.step || kept == end->second.kept.end())
+    return DataLoss("edge ", request.edge,
+                    ": expected a key frame to be asked for in its step, got ",
+                    "a request for micro-batch ", request.micro_batch, " of step ", request.step,
+                    " after it (the peer lost its codec state; --resume starts from key frames)");
   end->second.sender->encoder()->RequestKeyFrames();
   return SendOn(request.edge, BatchOf(request.micro_batch), kept->second);
 }

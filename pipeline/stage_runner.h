@@ -3,9 +3,10 @@
 //
 // Threads: the stage thread of one session.
 //
-// A frame that does not follow a decoder's state (kDataLoss) is asked for again as a key frame: the
-// sender keeps what it sent in this step where the codec has state, and answers while it waits for
-// its own next frame.
+// A frame that does not follow a decoder's state (kDataLoss) is asked for again as a key frame:
+// where the codec has state the sender keeps what it sent until its peer is known to have decoded
+// it, at most until the step is committed or another pass begins, and answers in its pass and after
+// it.
 #ifndef ISTHMUS_PIPELINE_STAGE_RUNNER_H_
 #define ISTHMUS_PIPELINE_STAGE_RUNNER_H_
 
@@ -84,6 +85,13 @@ class StageRunner {
   // Keeps what training sends from here on.
   void set_edge_dump(std::unique_ptr<EdgeDump> dump) { dump_ = std::move(dump); }
 
+  // Sends a frame of the last pass again. Whoever waits for control frames between the pass and
+  // EndPass gives such requests here; kDataLoss for a frame that is not kept: who asked would wait
+  // for ever.
+  absl::Status AnswerKeyFrameRequest(const FrameHeader& request);
+  // Every party is through the pass: nobody will ask for its frames.
+  void EndPass();
+
   // Runs the party's actions. `source` is null at workers. Where losses end up (the party with the
   // head, and the client) `losses` has one entry per micro-batch afterwards.
   absl::Status RunPass(const PassSpec& spec, BatchSource* source,
@@ -96,7 +104,7 @@ class StageRunner {
   // From the next frame on; see Encoder::SetQualityOffset.
   void SetQualityOffset(double db);
 
-  // Step boundary for every codec of this party.
+  // Step boundary for every codec of this party; ends the pass, so every party is through it.
   absl::Status CommitCodecs(uint64_t step);
 
   // Generation: the client's first range gets ids; the party with the head returns logits, others
@@ -149,7 +157,7 @@ class StageRunner {
   absl::StatusOr<Frame> Take(FrameKind kind, uint32_t edge, uint32_t micro_batch);
   absl::StatusOr<std::optional<size_t>> TakeAny(const std::vector<Inbox::Slot>& slots, bool wait,
                                                 Frame* frame);
-  absl::Status AnswerKeyFrameRequest(const FrameHeader& request);
+  static void Forget(uint32_t micro_batch, uint32_t in_flight, EdgeEnd* end);
   absl::Status AddTargets(uint32_t micro_batch, MicroBatch* mb);
   absl::Status ReportLoss(uint32_t micro_batch, MicroBatchLoss loss);
   uint32_t LossesToCome() const;
@@ -173,6 +181,7 @@ class StageRunner {
   std::unique_ptr<EdgeDump> dump_;  // null: none is kept
 
   PassSpec pass_;
+  std::vector<uint32_t> max_in_flight_;  // of the pass's schedule
   BatchSource* source_ = nullptr;
   std::map<uint32_t, MicroBatch> batches_;  // of this pass
   // Of this pass, by micro-batch: the row ids as the edge below knows them (its numbers, never the

@@ -29,6 +29,7 @@ std::string HashText(absl::Span<const uint8_t> bytes) {
 }  // namespace
 
 absl::Status StageRunner::CommitCodecs(uint64_t step) {
+  EndPass();
   for (auto& [index, end] : edges_) {
     ISTHMUS_RETURN_IF_ERROR(end.sender->encoder()->CommitStep(step));
     ISTHMUS_RETURN_IF_ERROR(end.receiver->decoder()->CommitStep(step));
@@ -141,9 +142,9 @@ absl::Status StageRunner::ExchangeSharedGradient(uint64_t step) {
 }
 
 absl::StatusOr<Tensor> StageRunner::Extend(uint32_t index, absl::Span<const int32_t> ids) {
+  EndPass();
   pass_ = {};
   pass_.mode = EdgeMode::kGenerate;
-  hints_.clear();
   Tensor out;
   for (const auto& [stage, slot] : slot_of_stage_) {
     MicroBatch mb;

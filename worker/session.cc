@@ -153,8 +153,10 @@ absl::StatusOr<v1::Packet> Session::NextPacket() {
   }
   for (;;) {
     ISTHMUS_ASSIGN_OR_RETURN(const Frame frame, inbox_.TakeControl(Inbox::kForever));
-    // A key frame asked for after its step was done: too late to matter.
     if (frame.header.kind == FrameKind::kControl) return ParsePacket(frame);
+    if (runner_ == nullptr)
+      return InvalidArgument("key frame: expected none to be asked for before the first step");
+    ISTHMUS_RETURN_IF_ERROR(runner_->AnswerKeyFrameRequest(frame.header));
   }
 }
 
@@ -179,8 +181,20 @@ absl::StatusOr<Tensor> Session::FetchTensor(const std::string& name) {
 absl::Status Session::Obey() {
   for (bool end = false; !end;) {
     ISTHMUS_ASSIGN_OR_RETURN(const v1::Packet packet, NextPacket());
+    ISTHMUS_RETURN_IF_ERROR(EndPass());
     ISTHMUS_RETURN_IF_ERROR(Do(packet, &end));
     metrics_.CountLinks(links_.TotalStats());
+  }
+  return absl::OkStatus();
+}
+
+// The client commands when every party is through the pass before: until then a neighbour may ask
+// for a frame of this step again.
+absl::Status Session::EndPass() {
+  runner_->EndPass();
+  if (const auto step = std::exchange(uncommitted_step_, std::nullopt); step.has_value()) {
+    ISTHMUS_RETURN_IF_ERROR(runner_->CommitCodecs(*step));
+    codec_state_bytes_ = runner_->codec_state_bytes();
   }
   return absl::OkStatus();
 }
@@ -255,7 +269,7 @@ absl::Status Session::RunStep(const v1::StepBegin& begin) {
 absl::Status Session::Update(const v1::StepBegin& begin, double gradient_scale,
                              v1::StepDone* done) {
   ISTHMUS_RETURN_IF_ERROR(group_->Step(begin.lr(), gradient_scale));
-  ISTHMUS_RETURN_IF_ERROR(runner_->CommitCodecs(begin.step()));
+  uncommitted_step_ = begin.step();
   codec_state_bytes_ = runner_->codec_state_bytes();
   const PassTimes times = runner_->TakeTimes();
   const auto reports = runner_->TakeUse();

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -62,6 +63,7 @@ class Session {
   absl::Status DialNextWorkers();
   absl::Status LoadStages();
   absl::Status Obey();
+  absl::Status EndPass();
   absl::Status Do(const v1::Packet& packet, bool* end);
   absl::Status RunStep(const v1::StepBegin& begin);
   absl::Status Update(const v1::StepBegin& begin, double gradient_scale, v1::StepDone* done);
@@ -92,7 +94,8 @@ class Session {
   std::unique_ptr<WeightSource> weights_;
   std::unique_ptr<StageGroup> group_;
   std::unique_ptr<StageRunner> runner_;
-  std::vector<v1::Packet> deferred_;  // control that came while a pass waited for a frame
+  std::optional<uint64_t> uncommitted_step_;  // whose codecs wait for the next command
+  std::vector<v1::Packet> deferred_;          // control that came while a pass waited for a frame
   std::unique_ptr<class TensorAssembly> incoming_;
   // Names that were set since the last StateSet, and the first error of setting them.
   std::set<std::string> set_trained_, set_optimizer_;

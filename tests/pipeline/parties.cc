@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/status.h"
 #include "tests/pipeline/fake_engine.h"
 
 namespace isthmus {
@@ -99,17 +100,38 @@ Parties::~Parties() {
   for (auto& node : nodes_) node->inbox->Fail(absl::CancelledError("the test is over"));
 }
 
+absl::Status Parties::RunOne(uint32_t party, const PassSpec& spec, BatchSource* source,
+                             std::vector<MicroBatchLoss>* losses) {
+  Node& node = *nodes_[party];
+  ISTHMUS_RETURN_IF_ERROR(node.runner->RunPass(spec, source, losses));
+  if (++through_ == nodes_.size()) {
+    for (auto& other : nodes_) {
+      Frame all_through;
+      all_through.header.kind = FrameKind::kControl;
+      ISTHMUS_RETURN_IF_ERROR(other->inbox->Put(std::move(all_through)));
+    }
+  }
+  for (;;) {
+    ISTHMUS_ASSIGN_OR_RETURN(const Frame frame, node.inbox->TakeControl(Inbox::kForever));
+    if (frame.header.kind == FrameKind::kControl) break;
+    ISTHMUS_RETURN_IF_ERROR(node.runner->AnswerKeyFrameRequest(frame.header));
+  }
+  if (spec.mode == EdgeMode::kTrain) return node.runner->CommitCodecs(spec.step);
+  node.runner->EndPass();
+  return absl::OkStatus();
+}
+
 Parties::Outcome Parties::Run(const PassSpec& spec) {
   Outcome outcome;
   outcome.status.resize(nodes_.size());
+  through_ = 0;
   TestBatches batches;
   std::vector<std::thread> threads;
   for (uint32_t p = 0; p < nodes_.size(); ++p) {
     threads.emplace_back([&, p] {
-      StageRunner* runner = nodes_[p]->runner.get();
-      absl::Status status = runner->RunPass(spec, p == kClientParty ? &batches : nullptr,
-                                            p == kClientParty ? &outcome.losses : nullptr);
-      if (status.ok() && spec.mode == EdgeMode::kTrain) status = runner->CommitCodecs(spec.step);
+      const bool client = p == kClientParty;
+      const absl::Status status =
+          RunOne(p, spec, client ? &batches : nullptr, client ? &outcome.losses : nullptr);
       if (!status.ok())
         for (auto& node : nodes_) node->inbox->Fail(status);
       outcome.status[p] = status;

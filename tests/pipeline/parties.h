@@ -3,6 +3,7 @@
 #ifndef ISTHMUS_TESTS_PIPELINE_PARTIES_H_
 #define ISTHMUS_TESTS_PIPELINE_PARTIES_H_
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -45,8 +46,9 @@ class Parties {
     std::vector<absl::Status> status;    // by party
     std::vector<MicroBatchLoss> losses;  // as the client sees them
   };
-  // One pass of every party on its own thread, then the codecs' step boundary. The first failure
-  // fails the other inboxes, as a session does.
+  // One pass of every party on its own thread; who is through it answers the others until all are,
+  // then comes the codecs' step boundary. The first failure fails the other inboxes. As sessions
+  // do.
   Outcome Run(const PassSpec& spec);
 
   StageRunner* runner(uint32_t party) { return nodes_[party]->runner.get(); }
@@ -60,8 +62,12 @@ class Parties {
     std::unique_ptr<PeerLinks> links;
     std::unique_ptr<StageRunner> runner;
   };
+  absl::Status RunOne(uint32_t party, const PassSpec& spec, BatchSource* source,
+                      std::vector<MicroBatchLoss>* losses);
+
   v1::Plan plan_;
   std::vector<std::unique_ptr<Node>> nodes_;
+  std::atomic<size_t> through_{0};  // parties, the pass that runs
 };
 
 }  // namespace isthmus

@@ -145,7 +145,6 @@ TEST_P(DerivedState, IsMendedInTrainingAndInEvaluation) {
   };
   run(TrainPass(shape, 1));
   run({1, 4, EdgeMode::kEval, 1.0});
-  // The client waits for answers as long as the worker after it works, so it hears the requests.
   parties.runner(1)->ForgetDecoderState();
   run(TrainPass(shape, 2));
   run(TrainPass(shape, 3));
@@ -157,6 +156,48 @@ TEST_P(DerivedState, IsMendedInTrainingAndInEvaluation) {
   for (const auto& report : parties.runner(0)->TakeUse()) EXPECT_EQ(report.use.key_frames, 0);
 }
 INSTANTIATE_TEST_SUITE_P(Workers, DerivedState, testing::Values(1, 2));
+
+// Each party in turn cannot follow the gradients of a step, or the activations of an evaluation.
+// The sender of the last of them has left its pass by then; it answers all the same.
+class LateRequest : public testing::TestWithParam<std::tuple<int, int>> {};
+TEST_P(LateRequest, IsAnsweredAfterThePass) {
+  PlanShape shape;
+  uint32_t forgetful = 0;
+  std::tie(shape.micro_batches, forgetful) = GetParam();
+  shape.codec_forward = "ecq(db=30)";
+  shape.codec_backward = "ecq(db=30)";
+  Parties parties(MakeTestPlan(shape));
+  const auto run = [&](const PassSpec& pass) {
+    const auto outcome = parties.Run(pass);
+    for (const absl::Status& status : outcome.status) EXPECT_TRUE(status.ok()) << status;
+  };
+  const PassSpec evaluation = {2, static_cast<uint32_t>(shape.micro_batches), EdgeMode::kEval, 1.0};
+  run(TrainPass(shape, 1));
+  parties.runner(forgetful)->ForgetDecoderState();
+  run(TrainPass(shape, 2));
+  parties.runner(forgetful)->ForgetDecoderState();
+  run(evaluation);
+  run(TrainPass(shape, 3));
+}
+INSTANTIATE_TEST_SUITE_P(All, LateRequest,
+                         testing::Combine(testing::Values(1, 4), testing::Values(0, 1, 2)));
+
+// Nobody waits for ever for a frame that is not kept any more.
+TEST(StageRunnerTest, ARequestForAFrameThatIsGoneIsDataLoss) {
+  PlanShape shape;
+  shape.codec_forward = "aqsgd(bits=4)";
+  Parties parties(MakeTestPlan(shape));
+  ASSERT_TRUE(parties.Run(TrainPass(shape, 1)).status[0].ok());
+  FrameHeader request;
+  request.kind = FrameKind::kKeyFrameRequest;
+  request.step = 1;
+  const absl::Status status = parties.runner(0)->AnswerKeyFrameRequest(request);
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("micro-batch 0 of step 1"));
+  request.edge = 99;
+  EXPECT_EQ(parties.runner(0)->AnswerKeyFrameRequest(request).code(),
+            absl::StatusCode::kInvalidArgument);
+}
 
 TEST(StageRunnerTest, CodecStateSurvivesSaveAndRestore) {
   const std::string folder = testing::TempDir() + "/codecs";
