@@ -5,8 +5,10 @@
 // encode and decode take turns and a share is of the copy of the same turn, so that a busy machine
 // slows both; medians over turns. Codecs with a store are timed on what training mostly does: a
 // later visit of a sample, with values that moved by a tenth; codecs with gates after the gates
-// have learned.
+// have learned. `ecq` with slots is timed on rows of an id's mean and a third of noise, ids by
+// Zipf's law, other ones every turn. Codecs work on one core, unless a row says two.
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -22,6 +24,7 @@
 #include "absl/types/span.h"
 #include "base/clock.h"
 #include "base/status.h"
+#include "compression/band_threads.h"
 #include "compression/codec.h"
 #include "compression/codec_table.h"
 
@@ -37,9 +40,13 @@ constexpr int kTurns = 7;
 // Gates reach their target within this run and take a step down the loss every 16.
 constexpr uint64_t kLearningSteps = 32;
 
+constexpr uint32_t kIds = 4000;
+
 struct Case {
   std::string codec;
   Direction direction = Direction::kForward;
+  bool with_ids = false;
+  int threads = 1;
 };
 
 // Every row of the codec table, narrower and wider relatives, and what gradients go through.
@@ -49,11 +56,13 @@ std::vector<Case> Cases() {
     for (const Case& known : cases) {
       if (known.codec == codec && known.direction == direction) return;
     }
-    cases.push_back({std::string(codec), direction});
+    cases.push_back({std::string(codec), direction, false, 1});
   };
   for (const CodecRow& row : CodecTable()) add(row.example, Direction::kForward);
   for (const char* codec : {"int(bits=2)", "aqsgd(bits=4)"}) add(codec, Direction::kForward);
   for (const char* codec : {"fp16", "int8", "int4"}) add(codec, Direction::kBackward);
+  for (const int threads : {1, 2})
+    cases.push_back({"ecq(db=20,predict=slot)", Direction::kForward, true, threads});
   return cases;
 }
 
@@ -67,6 +76,7 @@ std::vector<SampleRows> Samples(int64_t count) {
 // What the codecs are fed: a batch, and the same batch a little later in training.
 struct Batches {
   std::vector<float> x_TD, later_TD;
+  std::vector<uint32_t> x_ids, later_ids;  // empty: none
 };
 
 Batches MakeBatches() {
@@ -78,6 +88,31 @@ Batches MakeBatches() {
   batches.later_TD = batches.x_TD;
   for (int64_t i = 0; i < kElements; ++i)
     batches.later_TD[i] += 0.1f * batches.x_TD[(i + kElements / 3) % kElements];
+  return batches;
+}
+
+// Rows of tokens: what their ids have in common, and a third of noise.
+void FillRows(const std::vector<float>& normals, std::mt19937* random, std::vector<float>* x_TD,
+              std::vector<uint32_t>* ids) {
+  std::uniform_real_distribution<double> uniform;
+  x_TD->resize(kElements);
+  ids->clear();
+  for (int64_t t = 0; t < kSamples * kSampleTokens; ++t) {
+    ids->push_back(static_cast<uint32_t>(std::pow(double{kIds}, uniform(*random))));
+    const size_t mean = ids->back() * size_t{7919}, noise = (*random)();
+    for (int64_t c = 0; c < kWidth; ++c) {
+      const size_t i = static_cast<size_t>(c);
+      (*x_TD)[static_cast<size_t>(t * kWidth + c)] =
+          normals[(mean + i) % normals.size()] + 0.3f * normals[(noise + i) % normals.size()];
+    }
+  }
+}
+
+Batches MakeTokenBatches(const std::vector<float>& normals) {
+  Batches batches;
+  std::mt19937 random(2);
+  FillRows(normals, &random, &batches.x_TD, &batches.x_ids);
+  FillRows(normals, &random, &batches.later_TD, &batches.later_ids);
   return batches;
 }
 
@@ -132,9 +167,11 @@ class Edge {
     double encode_s = 0.0, decode_s = 0.0;
   };
   // One step of one whole frame.
-  absl::StatusOr<Times> Step(const std::vector<float>& x_TD, std::vector<float>* decoded_TD) {
+  absl::StatusOr<Times> Step(const std::vector<float>& x_TD, const std::vector<uint32_t>& ids,
+                             std::vector<float>* decoded_TD) {
     const std::vector<SampleRows> samples = Samples(kSamples);
-    const FrameContext context = {step_, 0, true, samples};
+    FrameContext context = {step_, 0, true, samples};
+    context.row_ids = ids;
     absl::Status encoded, decoded;
     Times times;
     times.encode_s = Seconds([&] { encoded = Encode(x_TD, context); });
@@ -179,11 +216,12 @@ absl::StatusOr<Series> Measure(const Batches& batches, Edge* edge) {
   Series series;
   for (int turn = 0; turn <= kTurns; ++turn) {
     const std::vector<float>& x_TD = turn % 2 == 0 ? batches.x_TD : batches.later_TD;
+    const std::vector<uint32_t>& ids = turn % 2 == 0 ? batches.x_ids : batches.later_ids;
     const double copy_s = Seconds([&] {
       std::memcpy(copy.data(), x_TD.data(), sizeof(float) * kElements);
       asm volatile("" : : "r"(copy.data()) : "memory");  // nobody reads it: keep it anyway
     });
-    ISTHMUS_ASSIGN_OR_RETURN(const Edge::Times times, edge->Step(x_TD, &decoded_TD));
+    ISTHMUS_ASSIGN_OR_RETURN(const Edge::Times times, edge->Step(x_TD, ids, &decoded_TD));
     if (turn == 0) continue;
     series.copy_s.push_back(copy_s);
     series.encode_s.push_back(times.encode_s);
@@ -196,12 +234,14 @@ absl::StatusOr<Series> Measure(const Batches& batches, Edge* edge) {
 
 absl::StatusOr<std::string> Row(const Case& measured, const Batches& batches,
                                 std::vector<double>* copy_s) {
+  SetCodecThreads(measured.threads);
   ISTHMUS_ASSIGN_OR_RETURN(Edge edge, Edge::Make(measured));
   ISTHMUS_ASSIGN_OR_RETURN(const Series series, Measure(batches, &edge));
   copy_s->insert(copy_s->end(), series.copy_s.begin(), series.copy_s.end());
   return absl::StrCat("{\"codec\":\"", measured.codec, "\",\"codec_full\":\"", edge.codec_full(),
                       "\",\"direction\":\"", Name(measured.direction),
-                      "\",\"elements\":", kElements,
+                      "\",\"row_ids\":", measured.with_ids ? "true" : "false",
+                      ",\"threads\":", measured.threads, ",\"elements\":", kElements,
                       ",\"bits_per_element\":", edge.bits_per_element(),
                       ",\"encode_gb_per_s\":", kFrameGb / Median(series.encode_s),
                       ",\"decode_gb_per_s\":", kFrameGb / Median(series.decode_s),
@@ -210,11 +250,12 @@ absl::StatusOr<std::string> Row(const Case& measured, const Batches& batches,
 }
 
 int Main() {
-  const Batches batches = MakeBatches();
+  const Batches batches = MakeBatches(), tokens = MakeTokenBatches(batches.x_TD);
   std::vector<std::string> rows;
   std::vector<double> copy_s;
   for (const Case& measured : Cases()) {
-    const absl::StatusOr<std::string> row = Row(measured, batches, &copy_s);
+    const absl::StatusOr<std::string> row =
+        Row(measured, measured.with_ids ? tokens : batches, &copy_s);
     if (!row.ok()) {
       std::fprintf(stderr, "codec bench: %s: %s\n", measured.codec.c_str(),
                    std::string(row.status().message()).c_str());

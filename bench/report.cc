@@ -46,14 +46,15 @@ absl::Status AppendCodec(const ReportOptions& options, nlohmann::json* report, s
   const nlohmann::json& codec = (*report)["codec"];
   absl::StrAppend(
       page,
-      "\n## Codecs, one core\n\nfp32 bytes in or out per second, and as a share of "
+      "\n## Codecs\n\nfp32 bytes in or out per second, and as a share of "
       "memcpy in the same turn (median here: ",
       absl::StrFormat("%.1f", codec.value("memcpy_gb_per_s", 0.0)),
       " GB/s copied). A frame is 32 MiB; aqsgd is timed on later visits of a "
-      "sample, amaq after its gates have learned.\n\n",
-      MarkdownTable(codec["rows"],
-                    {"codec", "direction", "bits_per_element", "encode_gb_per_s", "decode_gb_per_s",
-                     "encode_share_of_memcpy", "decode_share_of_memcpy"}));
+      "sample, amaq after its gates have learned, ecq with row ids on rows that their slots "
+      "explain.\n\n",
+      MarkdownTable(codec["rows"], {"codec", "direction", "row_ids", "threads", "bits_per_element",
+                                    "encode_gb_per_s", "decode_gb_per_s", "encode_share_of_memcpy",
+                                    "decode_share_of_memcpy"}));
   return absl::OkStatus();
 }
 

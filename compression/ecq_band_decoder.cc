@@ -12,7 +12,7 @@ EcqBandDecoder::EcqBandDecoder(const EdgeShape& shape, const EcqBand& band, EcqS
       rows_(shape, band, state),
       noise_(shape, band.begin, band.width),
       visit_(band.width),
-      histogram_(kEcqTables * kRansSymbols) {}
+      histogram_(2 * kEcqCounters) {}
 
 void EcqBandDecoder::BeginFrame(const EcqFrameOutput& output, absl::Span<const uint8_t> modes) {
   out_ = output;
@@ -27,6 +27,7 @@ bool EcqBandDecoder::Decode(EcqStream* stream) {
   for (size_t i = 0; i < out_.context->samples.size(); ++i) {
     if (!DecodeSample(i, stream)) return false;
   }
+  EcqFoldCounts(histogram_.data());
   return true;
 }
 

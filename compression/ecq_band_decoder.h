@@ -41,6 +41,7 @@ class EcqBandDecoder {
   // False for what no sender writes; the state is half changed then.
   bool Decode(EcqStream* stream);
 
+  // Counts of symbols, kEcqCounters of them.
   const std::vector<uint32_t>& histogram() const { return histogram_; }
 
  private:

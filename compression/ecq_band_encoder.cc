@@ -23,7 +23,7 @@ EcqBandEncoder::EcqBandEncoder(const EdgeShape& shape, const EcqBand& band, EcqS
       noise_(shape, band.begin, band.width),
       x_hat_(band.width),
       visit_(band.width),
-      histogram_(kEcqTables * kRansSymbols) {}
+      histogram_(2 * kEcqCounters) {}
 
 void EcqBandEncoder::BeginFrame(const EcqFrameInput& input) {
   in_ = input;
@@ -42,6 +42,7 @@ bool EcqBandEncoder::Code() {
   for (size_t i = 0; i < in_.context->samples.size(); ++i) {
     if (!CodeSample(i)) return false;
   }
+  EcqFoldCounts(histogram_.data());
   EstimateBits();
   return true;
 }
@@ -116,7 +117,7 @@ void EcqBandEncoder::EstimateBits() {
   measure_.elements = static_cast<int64_t>(ops_);
   const RansTables& rans = state_->tables.rans();
   double bits = 0.0;
-  for (size_t i = 0; i < histogram_.size(); ++i) {
+  for (size_t i = 0; i < kEcqCounters; ++i) {
     if (histogram_[i] == 0) continue;
     const uint32_t frequency = rans.frequency(i / kRansSymbols, i % kRansSymbols);
     bits += histogram_[i] * (double{kRansScaleBits} - std::log2(static_cast<double>(frequency)));

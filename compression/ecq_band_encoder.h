@@ -39,6 +39,7 @@ class EcqBandEncoder {
 
   absl::Span<const EcqMode> modes() const { return modes_; }
   const EcqMeasure& measure() const { return measure_; }
+  // Counts of symbols, kEcqCounters of them.
   const std::vector<uint32_t>& histogram() const { return histogram_; }
   // The rows' symbols by `coder`, before those that it already has.
   void PutSymbols(RansEncoder* coder) const;

@@ -40,7 +40,7 @@ void EcqPredict(const EcqPredictor& from, size_t n, float* out);
 
 // What a decoded forward row leaves behind, by channel. Reads the codes, writes the row:
 //   out = prediction + sign(q) * (|q| - gap) * step, where gap is gaps[(min(|q|, 3) - 1) * 32 +
-//   min(class, 31)], 0 for q = 0
+//   class mod 32], 0 for q = 0
 //   expected += (|q| - expected) * expected_share, never below 2^-9
 //   y = out - base; with d = before * inverse_step and e = y * inverse_step: sum_dd += d * d,
 //   sum_de += d * e (not without sums); before = y

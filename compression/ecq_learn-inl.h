@@ -25,7 +25,7 @@ using DU = hn::RebindToUnsigned<DF>;
 using D8 = hn::Rebind<uint8_t, DI>;
 using VF = hn::Vec<DF>;
 
-// Entry min(class, 31) of 32.
+// Entry class mod 32 of 32.
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
 // Two instructions; a gather is 16 loads, and Highway has no lookup in two vectors yet.
 HWY_INLINE VF OfClass(const float* entries, hn::Vec<DI> cls) {
@@ -36,7 +36,8 @@ HWY_INLINE VF OfClass(const float* entries, hn::Vec<DI> cls) {
 #endif
 template <class V>
 HWY_INLINE hn::Vec<hn::RebindToFloat<hn::DFromV<V>>> OfClass(const float* entries, V cls) {
-  return hn::GatherIndex(hn::RebindToFloat<hn::DFromV<V>>(), entries, cls);
+  const hn::DFromV<V> di;
+  return hn::GatherIndex(hn::RebindToFloat<decltype(di)>(), entries, hn::And(cls, hn::Set(di, 31)));
 }
 
 // mean + (slot - mean) * blend, or mean
@@ -91,7 +92,7 @@ HWY_INLINE VF Decoded(const EcqLesson& l, size_t i, VF prediction, VF* magnitude
   const DI di;
   const D8 d8;
   const auto q = hn::LoadU(di, l.q + i), level = hn::Abs(q);
-  const auto cls = hn::Min(hn::PromoteTo(di, hn::LoadU(d8, l.classes + i)), hn::Set(di, 31));
+  const auto cls = hn::PromoteTo(di, hn::LoadU(d8, l.classes + i));
   *magnitude = hn::ConvertTo(d, level);
   const auto inner = hn::Sub(*magnitude, GapsOf(l.gaps, cls, level));
   const auto change = hn::Mul(inner, hn::LoadU(d, l.step + i));

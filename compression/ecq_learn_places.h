@@ -38,7 +38,7 @@ inline float EcqLearnedAt(float expected, int32_t q, float share) {
 inline float EcqDecodedAt(const EcqLesson& l, size_t i) {
   const float prediction = l.prediction == nullptr ? EcqPredictedAt(l.from, i) : l.prediction[i];
   const int32_t level = std::abs(l.q[i]);
-  const int of_class = std::min<int>(l.classes[i], 31);
+  const int of_class = l.classes[i] & 31;
   const float gap = level > 0 ? l.gaps[(std::min(level, 3) - 1) * 32 + of_class] : 0.0f;
   const float change = (static_cast<float>(level) - gap) * l.step[i];
   return prediction + (l.q[i] < 0 ? -change : change);

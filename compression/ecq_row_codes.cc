@@ -66,16 +66,18 @@ struct LearnChunk {
 template <class DI>
 struct ChunkSums {
   hn::Vec<DI> expected, active;
-  hn::Vec<DI> excess;  // above 0: a place needs a closer look, and `active` is not bounded
+  // Above 0, or a class with low bits: a place needs a closer look, and `active` is not bounded.
+  hn::Vec<DI> excess, cls;
 };
 
 template <class DI>
 HWY_INLINE ChunkSums<DI> NoSums(DI di) {
-  return {hn::Zero(di), hn::Zero(di), hn::Zero(di)};
+  return {hn::Zero(di), hn::Zero(di), hn::Zero(di), hn::Zero(di)};
 }
 template <class DI>
 HWY_INLINE bool IsFar(DI di, const ChunkSums<DI>& sums) {
-  return !hn::AllTrue(di, hn::Eq(sums.excess, hn::Zero(di)));
+  const auto low_bits = hn::Gt(sums.cls, hn::Set(di, kEcqPlainClasses - 1));
+  return !hn::AllFalse(di, hn::Or(hn::Gt(sums.excess, hn::Zero(di)), low_bits));
 }
 
 // Classes of a vector of places.
@@ -86,9 +88,11 @@ HWY_INLINE hn::Vec<hn::RebindToSigned<DF>> Classes(DF df, const EcqRow& row, siz
   const hn::RebindToUnsigned<DF> du;
   const hn::Rebind<uint8_t, DF> d8;
   const auto expected = hn::LoadU(df, row.expected + i);
-  const auto counted =
-      hn::Mul(hn::Min(expected, hn::Set(df, kEcqMostCounted)), hn::Set(df, kEcqActivityUnits));
-  sums->expected = hn::Add(sums->expected, hn::ConvertTo(di, counted));
+  const auto bounded = hn::Min(expected, hn::Set(df, kEcqMostCounted));
+  const auto units = hn::Mul(bounded, hn::Set(df, kEcqActivityUnits));
+  const auto whole = hn::Set(df, kEcqWholeUnits);
+  const auto counted = hn::Sub(hn::BitCast(di, hn::Add(units, whole)), hn::BitCast(di, whole));
+  sums->expected = hn::Add(sums->expected, counted);
   const auto octaves = hn::BitCast(di, hn::ShiftRight<22>(hn::BitCast(du, expected)));
   const auto moved = hn::Add(octaves, hn::Set(di, shift - 236));
   const auto cls =
@@ -306,11 +310,14 @@ HWY_INLINE void ReadLanes(DF df, const uint32_t* slots, const EcqRow& row, size_
   at->next += 2 * count;
   hn::StoreU(hn::IfThenElse(needs, hn::Or(hn::ShiftLeft<16>(x), spread), x), du, state);
   const auto symbol = hn::BitCast(di, hn::And(entry, hn::Set(du, 63u)));
-  const auto low_bits = hn::Sub(cls, hn::Set(di, kEcqPlainClasses - 1));
-  const auto escape = hn::Sub(hn::Set(di, kEcqEscape + 1), symbol);
-  sums->excess = hn::Max(sums->excess, hn::Max(low_bits, escape));
   const auto q = hn::Sub(symbol, hn::Set(di, kEcqZero));
-  sums->active = hn::Add(sums->active, hn::Abs(q));
+  const auto level = hn::Abs(q);
+  // The escape is farther from zero than any code of a table.
+  static_assert(kEcqZero - kEcqEscape >
+                *std::max_element(kEcqLargestPlain.begin(), kEcqLargestPlain.end()));
+  sums->excess = hn::Max(sums->excess, hn::Sub(level, hn::Set(di, kEcqZero - kEcqEscape - 1)));
+  sums->cls = hn::Max(sums->cls, cls);
+  sums->active = hn::Add(sums->active, level);
   hn::StoreU(q, di, row.q + i);
 }
 

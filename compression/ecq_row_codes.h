@@ -101,8 +101,12 @@ bool EcqReadRowScalar(const RansTables& tables, const EcqRow& row, EcqActivity* 
                       RansDecoder* coder, RawBitReader* raw);
 uint32_t EcqLearnRowScalar(const EcqLesson& lesson, size_t n, float* out);
 
-// Adds the symbols of a row to a histogram of kEcqTables x kRansSymbols.
-void EcqCountSymbols(const EcqRow& row, uint32_t* histogram);
+// Adds the symbols of a row to the counts of all tables. Neighbours are counted apart, as most have
+// the same symbol and a counter takes its time: `counts` has twice kEcqCounters, and Fold adds the
+// second half to the first.
+inline constexpr size_t kEcqCounters = kEcqTables * kRansSymbols;
+void EcqCountSymbols(const EcqRow& row, uint32_t* counts);
+void EcqFoldCounts(uint32_t* counts);
 
 }  // namespace isthmus
 

@@ -17,8 +17,12 @@ inline constexpr float kEcqReach = 4194304.0f;  // kEcqLargestCode
 inline constexpr float kEcqMostCounted = 2048.0f;
 inline constexpr float kEcqActivityUnits = 4096.0f;
 
+// The nearest whole number of units, as the lower bits of a sum beyond 2^23: a fraction of what a
+// conversion costs that minds values out of range.
+inline constexpr float kEcqWholeUnits = 8388608.0f;
 inline int32_t EcqExpectedUnits(float expected) {
-  return static_cast<int32_t>(std::min(expected, kEcqMostCounted) * kEcqActivityUnits);
+  const float units = std::min(expected, kEcqMostCounted) * kEcqActivityUnits;
+  return std::bit_cast<int32_t>(units + kEcqWholeUnits) - std::bit_cast<int32_t>(kEcqWholeUnits);
 }
 inline int32_t EcqActivityOf(int32_t q) {
   return std::min(std::abs(q), static_cast<int32_t>(kEcqMostCounted));

@@ -78,14 +78,17 @@ uint32_t EcqLearnRowScalar(const EcqLesson& lesson, size_t n, float* out) {
   return largest;
 }
 
-void EcqCountSymbols(const EcqRow& row, uint32_t* histogram) {
+void EcqCountSymbols(const EcqRow& row, uint32_t* counts) {
   for (size_t i = 0; i < row.width; ++i) {
     const int cls = row.classes[i];
-    const int symbol = cls < kEcqPlainClasses && std::abs(row.q[i]) <= EcqLargestPlain(cls)
-                           ? row.q[i] + kEcqZero
-                           : EcqSymbolOf(cls, row.q[i]);
-    ++histogram[EcqTableOf(cls) * static_cast<int>(kRansSymbols) + symbol];
+    const int symbol = EcqIsFar(cls, row.q[i]) ? EcqSymbolOf(cls, row.q[i]) : row.q[i] + kEcqZero;
+    const int at = EcqTableOf(cls) * static_cast<int>(kRansSymbols) + symbol;
+    ++counts[(i % 2) * kEcqCounters + static_cast<size_t>(at)];
   }
+}
+
+void EcqFoldCounts(uint32_t* counts) {
+  for (size_t i = 0; i < kEcqCounters; ++i) counts[i] += counts[kEcqCounters + i];
 }
 
 }  // namespace isthmus

@@ -2,7 +2,7 @@
 // to 64 symbols. Numbers below 32 are their own symbols; a larger one is the symbol of its power of
 // two and raw bits.
 //
-//   varint K | K varint frequencies, sum 2048 | varint rANS bytes | rANS | raw bits, one stream
+//   varint K | K varint frequencies, sum 4096 | varint rANS bytes | rANS | raw bits, one stream
 #ifndef ISTHMUS_COMPRESSION_SYMBOL_CODER_H_
 #define ISTHMUS_COMPRESSION_SYMBOL_CODER_H_
 
