@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "compression/band_threads.h"
+#include "compression/ecq_bands.h"
 #include "compression/ecq_kernels.h"
 #include "compression/ecq_rows.h"
 #include "compression/ecq_snapshot.h"
@@ -34,7 +36,25 @@ Extent EcqControl::Look(const float* x, size_t rows) {
   std::fill(sums_.begin(), sums_.end(), 0.0);
   std::fill(squares_.begin(), squares_.end(), 0.0);
   rows_ = rows;
-  return EcqAddMoments(x, rows, width_, sums_.data(), squares_.data());
+  std::array<Extent, kEcqMostBands> of_band;
+  const size_t bands = EcqBands(width_);
+  const auto look = [&](size_t b) {
+    const EcqBand band = EcqBandOf(width_, b);
+    of_band[b] = EcqAddMoments(x + band.begin, rows, width_, band.width, &sums_[band.begin],
+                               &squares_[band.begin]);
+  };
+  if (EcqStreams(rows, width_) > 1) {
+    ForBands(bands, look);
+  } else {
+    for (size_t b = 0; b < bands; ++b) look(b);
+  }
+  Extent extent = of_band[0];
+  for (size_t b = 1; b < bands; ++b) {
+    extent.lo = std::min(extent.lo, of_band[b].lo);
+    extent.hi = std::max(extent.hi, of_band[b].hi);
+    extent.magnitude = std::max(extent.magnitude, of_band[b].magnitude);
+  }
+  return extent;
 }
 
 // Forward: the variance about the channels' means over the frame, weighted. Gradients: the mean

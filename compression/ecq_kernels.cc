@@ -179,14 +179,14 @@ HWY_INLINE void AddMomentsOf(const float* x, size_t stride, double* sums, double
 
 // kRows rows; what fills no vector goes to *rest.
 template <size_t kRows>
-HWY_INLINE void AddRows(const float* x, size_t n, double* sums, double* squares, Extremes* extremes,
-                        Extent* rest) {
+HWY_INLINE void AddRows(const float* x, size_t stride, size_t n, double* sums, double* squares,
+                        Extremes* extremes, Extent* rest) {
   size_t i = 0;
   for (; i + hn::Lanes(DD()) <= n; i += hn::Lanes(DD()))
-    AddMomentsOf<kRows>(x + i, n, sums + i, squares + i, extremes);
+    AddMomentsOf<kRows>(x + i, stride, sums + i, squares + i, extremes);
   for (; i < n; ++i) {
     for (size_t row = 0; row < kRows; ++row) {
-      const float v = x[row * n + i];
+      const float v = x[row * stride + i];
       const double wide = v, square = wide * wide;
       sums[i] += wide;
       squares[i] += square;
@@ -197,15 +197,18 @@ HWY_INLINE void AddRows(const float* x, size_t n, double* sums, double* squares,
   }
 }
 
-Extent AddMoments(const float* x, size_t rows, size_t n, double* sums, double* squares) {
+Extent AddMoments(const float* x, size_t rows, size_t stride, size_t n, double* sums,
+                  double* squares) {
   const hn::Rebind<float, DD> df;
   const hn::Rebind<uint32_t, DD> du;
   if (rows == 0 || n == 0) return {};
   Extent extent{x[0], x[0], 0};
   Extremes extremes{hn::Set(df, x[0]), hn::Set(df, x[0]), hn::Zero(du)};
   size_t row = 0;
-  for (; row + 4 <= rows; row += 4) AddRows<4>(x + row * n, n, sums, squares, &extremes, &extent);
-  for (; row < rows; ++row) AddRows<1>(x + row * n, n, sums, squares, &extremes, &extent);
+  for (; row + 4 <= rows; row += 4)
+    AddRows<4>(x + row * stride, stride, n, sums, squares, &extremes, &extent);
+  for (; row < rows; ++row)
+    AddRows<1>(x + row * stride, stride, n, sums, squares, &extremes, &extent);
   extent.lo = std::min(extent.lo, hn::GetLane(hn::MinOfLanes(df, extremes.low)));
   extent.hi = std::max(extent.hi, hn::GetLane(hn::MaxOfLanes(df, extremes.high)));
   const uint32_t magnitude = hn::GetLane(hn::MaxOfLanes(du, extremes.magnitude));
@@ -351,8 +354,9 @@ uint32_t EcqLearnDitheredRow(const int32_t* q, const float* step, const float* d
                              size_t n, float* expected, float* out) {
   return HWY_DYNAMIC_DISPATCH(LearnDitheredRow)(q, step, dither, share, n, expected, out);
 }
-Extent EcqAddMoments(const float* x, size_t rows, size_t n, double* sums, double* squares) {
-  return HWY_DYNAMIC_DISPATCH(AddMoments)(x, rows, n, sums, squares);
+Extent EcqAddMoments(const float* x, size_t rows, size_t stride, size_t n, double* sums,
+                     double* squares) {
+  return HWY_DYNAMIC_DISPATCH(AddMoments)(x, rows, stride, n, sums, squares);
 }
 EcqRoughChoice EcqRoughBitsOf(const float* x, const EcqPredictor& from, const float* inverse_step,
                               size_t n) {

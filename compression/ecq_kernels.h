@@ -70,9 +70,11 @@ uint32_t EcqLearnRow(const EcqLesson& lesson, size_t n, float* out);
 uint32_t EcqLearnDitheredRow(const int32_t* q, const float* step, const float* dither, float share,
                              size_t n, float* expected, float* out);
 
-// By channel, over rows of n values, row by row: sums += x, squares += x * x. Returns the extent of
-// all of them, as ScanExtent does.
-Extent EcqAddMoments(const float* x, size_t rows, size_t n, double* sums, double* squares);
+// By channel, over rows of n values that begin `stride` values apart, row by row: sums += x,
+// squares
+// += x * x. Returns the extent of all of them, as ScanExtent does.
+Extent EcqAddMoments(const float* x, size_t rows, size_t stride, size_t n, double* sums,
+                     double* squares);
 
 // Sum of the squares of (x - x_hat) * inverse_step, about: only for choices that are sent.
 double EcqSquaredMiss(const float* x, const float* x_hat, const float* inverse_step, size_t n);

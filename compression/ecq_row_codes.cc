@@ -80,6 +80,13 @@ HWY_INLINE bool IsFar(DI di, const ChunkSums<DI>& sums) {
   return !hn::AllFalse(di, hn::Or(hn::Gt(sums.excess, hn::Zero(di)), low_bits));
 }
 
+template <class DF>
+HWY_INLINE hn::Vec<hn::RebindToSigned<DF>> Nearest(DF df, hn::Vec<DF> v) {
+  const hn::RebindToSigned<DF> di;
+  const auto whole = hn::Set(df, kEcqWhole);
+  return hn::Sub(hn::BitCast(di, hn::Add(v, whole)), hn::BitCast(di, whole));
+}
+
 // Classes of a vector of places.
 template <class DF>
 HWY_INLINE hn::Vec<hn::RebindToSigned<DF>> Classes(DF df, const EcqRow& row, size_t i, int shift,
@@ -90,9 +97,7 @@ HWY_INLINE hn::Vec<hn::RebindToSigned<DF>> Classes(DF df, const EcqRow& row, siz
   const auto expected = hn::LoadU(df, row.expected + i);
   const auto bounded = hn::Min(expected, hn::Set(df, kEcqMostCounted));
   const auto units = hn::Mul(bounded, hn::Set(df, kEcqActivityUnits));
-  const auto whole = hn::Set(df, kEcqWholeUnits);
-  const auto counted = hn::Sub(hn::BitCast(di, hn::Add(units, whole)), hn::BitCast(di, whole));
-  sums->expected = hn::Add(sums->expected, counted);
+  sums->expected = hn::Add(sums->expected, Nearest(df, units));
   const auto octaves = hn::BitCast(di, hn::ShiftRight<22>(hn::BitCast(du, expected)));
   const auto moved = hn::Add(octaves, hn::Set(di, shift - 236));
   const auto cls =
@@ -159,12 +164,11 @@ HWY_INLINE void CodeLanes(DF df, const Input& input, const EcqLimits& limits, co
   *most = hn::Max(*most, hn::BitCast(du, magnitude));
   const auto reach = hn::Set(df, kEcqReach);
   const auto bounded = hn::IfThenElse(hn::Lt(magnitude, reach), magnitude, reach);
-  auto level = hn::Add(bounded, hn::Set(df, 0.5f));
+  auto code = Nearest(df, bounded);
   if (!Input::kDithered) {
     const auto threshold = hn::BitCast(df, hn::AndNot(hn::Set(di, 63), limit));
-    level = hn::IfThenElseZero(hn::Ge(bounded, threshold), level);
+    code = hn::IfThenElseZero(hn::RebindMask(di, hn::Ge(bounded, threshold)), code);
   }
-  const auto code = hn::ConvertTo(di, level);
   const auto beyond = hn::And(limit, hn::Set(di, 63));
   const auto excess = hn::Add(hn::Sub(code, beyond), hn::Set(di, 1));
   sums->excess = hn::Max(sums->excess, excess);

@@ -17,12 +17,15 @@ inline constexpr float kEcqReach = 4194304.0f;  // kEcqLargestCode
 inline constexpr float kEcqMostCounted = 2048.0f;
 inline constexpr float kEcqActivityUnits = 4096.0f;
 
-// The nearest whole number of units, as the lower bits of a sum beyond 2^23: a fraction of what a
-// conversion costs that minds values out of range.
-inline constexpr float kEcqWholeUnits = 8388608.0f;
+// The whole number nearest to v, which is from 0 to 2^23: the lower bits of a sum beyond 2^23, at a
+// fraction of what a conversion costs that minds values out of range.
+inline constexpr float kEcqWhole = 8388608.0f;
+inline int32_t EcqNearest(float v) {
+  return std::bit_cast<int32_t>(v + kEcqWhole) - std::bit_cast<int32_t>(kEcqWhole);
+}
+
 inline int32_t EcqExpectedUnits(float expected) {
-  const float units = std::min(expected, kEcqMostCounted) * kEcqActivityUnits;
-  return std::bit_cast<int32_t>(units + kEcqWholeUnits) - std::bit_cast<int32_t>(kEcqWholeUnits);
+  return EcqNearest(std::min(expected, kEcqMostCounted) * kEcqActivityUnits);
 }
 inline int32_t EcqActivityOf(int32_t q) {
   return std::min(std::abs(q), static_cast<int32_t>(kEcqMostCounted));
@@ -40,7 +43,7 @@ inline int32_t EcqCodeOf(float v, float threshold, uint32_t* most) {
   const float magnitude = std::fabs(v);
   *most = std::max(*most, std::bit_cast<uint32_t>(magnitude));
   const float bounded = magnitude < kEcqReach ? magnitude : kEcqReach;
-  const int32_t code = bounded >= threshold ? static_cast<int32_t>(bounded + 0.5f) : 0;
+  const int32_t code = bounded >= threshold ? EcqNearest(bounded) : 0;
   return v < 0.0f ? -code : code;
 }
 inline float EcqThreshold(const EcqRowInput& input, uint32_t limit) {

@@ -33,7 +33,10 @@ EcqSlots::Place EcqSlots::Take(bool fresh, uint32_t slot) {
 }
 
 void EcqSlots::Touch(uint32_t slot) {
-  journal_.push_back({Undo::kUse, true, false, slot, 0, 0, stamps_[slot], kNotSaved});
+  if (frame_of_use_[slot] != frame_) {  // once a frame: UndoTo never stops within one
+    journal_.push_back({Undo::kUse, true, false, slot, 0, 0, stamps_[slot], kNotSaved});
+    frame_of_use_[slot] = frame_;
+  }
   stamps_[slot] = ++clock_;
 }
 
@@ -42,6 +45,7 @@ uint32_t EcqSlots::Give() {
     const uint32_t slot = static_cast<uint32_t>(used());
     journal_.push_back({Undo::kGive, false, false, slot, 0, 0, 0, kNotSaved});
     frame_of_save_.push_back(0);
+    frame_of_use_.push_back(frame_);
     visits_.push_back(0);
     stamps_.push_back(++clock_);
     owners_.push_back(0);
@@ -87,12 +91,13 @@ void EcqSlots::UndoTo(size_t mark) {
     const Undo undo = journal_.back();
     journal_.pop_back();
     switch (undo.kind) {
+      case Undo::kClock:
+        clock_ = undo.stamp;
+        break;
       case Undo::kUse:
         stamps_[undo.slot] = undo.stamp;
-        --clock_;
         break;
       case Undo::kGive:
-        --clock_;
         Forget(undo.slot);
         if (undo.was_used) {
           visits_[undo.slot] = undo.visits;
@@ -104,6 +109,7 @@ void EcqSlots::UndoTo(size_t mark) {
           stamps_.pop_back();
           owners_.pop_back();
           frame_of_save_.pop_back();
+          frame_of_use_.pop_back();
         }
         break;
       case Undo::kLearn:
@@ -130,6 +136,7 @@ void EcqSlots::Clear() {
   stamps_.clear();
   owners_.clear();
   frame_of_save_.clear();
+  frame_of_use_.clear();
   slot_of_.clear();
   clock_ = 0;
   Commit();
@@ -169,6 +176,7 @@ bool EcqSlots::Read(ByteReader* in) {
     read.stamps_.push_back(*stamp);
     read.owners_.push_back(*owner);
     read.frame_of_save_.push_back(0);
+    read.frame_of_use_.push_back(0);
     if (*owned != 0) read.slot_of_[*owner] = s;
     std::memcpy(read.rows_.data() + s * width_, row->data(), width_ * 4);
   }

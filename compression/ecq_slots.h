@@ -51,7 +51,8 @@ class EcqSlots {
   // A mark is the beginning of a frame.
   size_t Mark() {
     ++frame_;
-    return journal_.size();
+    journal_.push_back({Undo::kClock, false, false, 0, 0, 0, clock_, 0});
+    return journal_.size() - 1;
   }
   void UndoTo(size_t mark);
   void Commit();
@@ -66,14 +67,14 @@ class EcqSlots {
 
  private:
   struct Undo {
-    enum Kind : uint8_t { kUse, kGive, kLearn } kind;
+    enum Kind : uint8_t { kClock, kUse, kGive, kLearn } kind;
     bool was_used;  // kGive: before, the slot existed
     bool owned;     // … and had an id
     uint32_t slot;
     uint32_t visits;
     uint32_t owner;
-    uint64_t stamp;
-    size_t row;  // kLearn: where its row was saved
+    uint64_t stamp;  // kClock: what the clock said
+    size_t row;      // kLearn: where its row was saved
   };
 
   uint32_t Give();  // the next free slot or the least recently used one
@@ -90,7 +91,7 @@ class EcqSlots {
   std::vector<Undo> journal_;
   std::vector<float> saved_;
   uint64_t frame_ = 1;
-  std::vector<uint64_t> frame_of_save_;  // by slot
+  std::vector<uint64_t> frame_of_save_, frame_of_use_;  // by slot
 };
 
 }  // namespace isthmus

@@ -85,15 +85,17 @@ HWY_INLINE uint16_t* PutLanes(const RansTables& tables, const uint16_t* ops, uin
   hn::BlendedStore(low, hn::FirstN(d16, words), d16, next);
   const auto v = hn::IfThenElse(full, hn::ShiftRight<16>(x), x);
   const auto about = hn::Mul(hn::ConvertTo(df, hn::BitCast(di, hn::ShiftRight<1>(v))), inverse);
-  const auto quotient = hn::ConvertTo(di, about);
+  // The lower bits of a sum beyond 2^23: the nearest whole number.
+  const auto whole = hn::Set(df, 8388608.0f);
+  const auto quotient = hn::Sub(hn::BitCast(di, hn::Add(about, whole)), hn::BitCast(di, whole));
   const auto f = hn::BitCast(di, frequency);
   const auto rest = hn::Sub(hn::BitCast(di, v), hn::Mul(quotient, f));
   const auto below = hn::VecFromMask(di, hn::Lt(rest, hn::Zero(di)));  // -1: one too many
   const auto above = hn::VecFromMask(di, hn::Not(hn::Lt(rest, f)));    // -1: one too few
   const auto exact = hn::Sub(hn::Add(quotient, below), above);
   const auto remainder = hn::Add(hn::Sub(rest, hn::And(above, f)), hn::And(below, f));
-  const auto whole = hn::ShiftLeft<kRansScaleBits>(hn::BitCast(du, exact));
-  hn::StoreU(hn::Add(hn::Add(whole, hn::BitCast(du, remainder)), start), du, state);
+  const auto scaled = hn::ShiftLeft<kRansScaleBits>(hn::BitCast(du, exact));
+  hn::StoreU(hn::Add(hn::Add(scaled, hn::BitCast(du, remainder)), start), du, state);
   return next;
 }
 

@@ -172,7 +172,7 @@ TEST_P(EcqKernels, MomentsAndRoughBits) {
     for (const size_t rows : {size_t{1}, size_t{4}, size_t{7}}) {
       const std::vector<float> x = Normals(n, rows * n);
       std::vector<double> sums(n), squares(n);
-      const Extent extent = EcqAddMoments(x.data(), rows, n, sums.data(), squares.data());
+      const Extent extent = EcqAddMoments(x.data(), rows, n, n, sums.data(), squares.data());
       const Extent known = ScanExtent(x.data(), x.size());
       EXPECT_EQ(extent.lo, known.lo);
       EXPECT_EQ(extent.hi, known.hi);
@@ -189,7 +189,7 @@ TEST_P(EcqKernels, MomentsAndRoughBits) {
       }
       std::vector<float> bad = x;
       bad[bad.size() / 2] = NAN;
-      EXPECT_GT(EcqAddMoments(bad.data(), rows, n, sums.data(), squares.data()).magnitude,
+      EXPECT_GT(EcqAddMoments(bad.data(), rows, n, n, sums.data(), squares.data()).magnitude,
                 kLargestMagnitude);
     }
     RowState s(n, n, 1.0f);
