@@ -158,6 +158,7 @@ absl::StatusOr<v1::PlanRequest> MakePlanRequest(const Job& job, const ModelConfi
   request.set_total_steps(data.total_steps);
   request.set_client_flops(host.speed.forward_flops);
   request.set_client_backward_flops(host.speed.backward_flops);
+  request.set_client_rate_mbps(host.rate_mbps);
   request.set_embedded(host.embedded);
   if (host.embedded) {
     const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency());

@@ -54,6 +54,7 @@ struct ClientHost {
   double wait_s = 0.0;
   bool embedded = false;
   int64_t threads = 1;
+  double rate_mbps = 0.0;  // of its link; 0: unknown
 };
 // `model` may be null with init: random, when only the config counts.
 absl::StatusOr<v1::PlanRequest> MakePlanRequest(const Job& job, const ModelConfig& config,

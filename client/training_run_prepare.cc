@@ -9,10 +9,22 @@
 #include "client/model_order.h"
 #include "client/progress.h"
 #include "client/training_run.h"
+#include "link/rate_probe.h"
 #include "model/tokenizer.h"
 #include "nlohmann/json.hpp"
 
 namespace isthmus {
+namespace {
+
+// Mbit/s of this host's link. 0 where nobody tells: a coordinator that is not up yet is waited for
+// by Submit, and the plan only predicts worse.
+double LinkRateTo(const std::string& coordinator, const TlsFiles& tls) {
+  const absl::StatusOr<LinkRate> rate =
+      MeasureLinkRate(coordinator, tls, /*wait_us=*/0, /*rounds=*/2);
+  return rate.ok() ? rate->slower_mbps() : 0.0;
+}
+
+}  // namespace
 
 TrainingRun::TrainingRun(const Job& job, const TrainContext& context)
     : job_(job),
@@ -221,9 +233,11 @@ absl::Status TrainingRun::SubmitJob() {
   spec.threads = threads_;
   const ClientSpeed speed = MeasureClient(context_.engine, config_, spec,
                                           std::min<int64_t>(facts_.max_window_tokens, 256));
-  ISTHMUS_ASSIGN_OR_RETURN(const v1::PlanRequest request,
-                           MakePlanRequest(job_, config_, model_.get(), facts_, codec_,
-                                           {speed, context_.wait_s, embedded, threads_}));
+  ISTHMUS_ASSIGN_OR_RETURN(
+      const v1::PlanRequest request,
+      MakePlanRequest(job_, config_, model_.get(), facts_, codec_,
+                      {speed, context_.wait_s, embedded, threads_,
+                       embedded || job_.link.given() ? 0.0 : LinkRateTo(coordinator, tls)}));
   JobControl::Callbacks callbacks;
   callbacks.notice = [this](const std::string& text) { Note(text); };
   callbacks.stopped = [this](const v1::JobStopped& stopped) {

@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/mutex.h"
 #include "base/status.h"
+#include "coordinator/probe_service.h"
 #include "isthmus/v1/control.grpc.pb.h"
 #include "link/grpc_environment.h"
 
@@ -224,6 +225,7 @@ class GrpcControlServer final : public ControlServer {
     SetLimits(builder);
     builder.AddListeningPort(address, credentials, &port_);
     builder.RegisterService(&service_);
+    builder.RegisterService(&probe_);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
       return InvalidArgument("--listen: expected a free address of this host, got ", address,
@@ -246,6 +248,7 @@ class GrpcControlServer final : public ControlServer {
  private:
   CallCount count_;
   ControlService service_;
+  ProbeService probe_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
 };

@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "link/coordinator_client.h"
 #include "link/grpc_link.h"
+#include "link/rate_probe.h"
 #include "pipeline/plan.h"
 #include "worker/session.h"
 
@@ -169,6 +170,19 @@ double MeasureFlops(Engine* engine, const WorkerOptions& options) {
   return 2.0 * weights / speed->forward_s;
 }
 
+// Of this host's link, for the plan; 0 where the coordinator is too old to tell.
+absl::StatusOr<double> LinkRateOf(const WorkerOptions& options) {
+  if (options.emulated_rate_mbps > 0) return options.emulated_rate_mbps;
+  const absl::StatusOr<LinkRate> rate =
+      MeasureLinkRate(options.coordinator, options.tls,
+                      static_cast<int64_t>(options.join_wait_s * 1e6), /*rounds=*/4);
+  if (absl::IsUnimplemented(rate.status())) return 0.0;
+  if (!rate.ok()) return rate.status();
+  LogInfo("worker", "link to ", options.coordinator, ": ", rate->up_mbps, " Mbit/s up, ",
+          rate->down_mbps, " down, ", rate->round_trip_s, " s there and back");
+  return rate->slower_mbps();
+}
+
 std::string DefaultName(int port) {
   char host[256] = "worker";
   ::gethostname(host, sizeof host - 1);
@@ -222,7 +236,8 @@ absl::Status RunWorker(const WorkerOptions& options, Engine* engine,
   hello.set_name(options.name.empty() ? DefaultName(server->port()) : options.name);
   ISTHMUS_ASSIGN_OR_RETURN(*hello.mutable_address(), AdvertisedAddress(options, server->port()));
   hello.set_flops(MeasureFlops(engine, options));
-  hello.set_rate_mbps(options.emulated_rate_mbps);
+  ISTHMUS_ASSIGN_OR_RETURN(const double rate_mbps, LinkRateOf(options));
+  hello.set_rate_mbps(rate_mbps);
   hello.set_memory_limit_bytes(options.memory_limit_bytes);
   hello.set_device(options.device);
   hello.set_engine(engine->name());

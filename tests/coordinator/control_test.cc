@@ -16,6 +16,7 @@
 #include "coordinator/coordinator.h"
 #include "link/coordinator_client.h"
 #include "link/frame.h"
+#include "link/rate_probe.h"
 
 namespace isthmus {
 namespace {
@@ -401,6 +402,31 @@ TEST(CoordinatorStart, AddressesBeyondLoopbackNeedTlsOrInsecure) {
             absl::StatusCode::kInvalidArgument);
   options.insecure = true;
   EXPECT_TRUE(Coordinator::Start(options, FakePlan).ok());
+}
+
+// A link of 8 Mbit/s up (a byte a microsecond) and 16 down, 20 ms there and back, in time of its
+// own.
+TEST(RateProbeTest, SeesRatesBehindTheRoundTrip) {
+  int64_t most = 0;
+  const auto rate = MeasureLinkRate([&most](int64_t up, int64_t down) -> absl::StatusOr<double> {
+    most = std::max({most, up, down});
+    return 0.020 + static_cast<double>(up) * 1e-6 + static_cast<double>(down) * 0.5e-6;
+  });
+  ASSERT_TRUE(rate.ok()) << rate.status();
+  EXPECT_NEAR(rate->up_mbps, 8.0, 1e-6);
+  EXPECT_NEAR(rate->down_mbps, 16.0, 1e-6);
+  EXPECT_NEAR(rate->round_trip_s, 0.020, 1e-9);
+  EXPECT_LE(most, 256 << 10) << "a slow link is not kept busy for long";
+}
+
+TEST(RateProbeTest, AsksACoordinator) {
+  const auto coordinator = Coordinator::Start(AnyPorts(), FakePlan);
+  ASSERT_TRUE(coordinator.ok()) << coordinator.status();
+  const std::string address = "127.0.0.1:" + std::to_string((*coordinator)->grpc_port());
+  const auto rate = MeasureLinkRate(address, {}, kSecondUs, 2);
+  ASSERT_TRUE(rate.ok()) << rate.status();
+  EXPECT_GT(rate->slower_mbps(), 10.0);  // loopback
+  EXPECT_TRUE(absl::IsUnavailable(MeasureLinkRate("127.0.0.1:1", {}, 0, 1).status()));
 }
 
 }  // namespace
