@@ -21,8 +21,9 @@ void RunMetrics::CountEdges(const std::vector<StageRunner::EdgeReport>& reports)
     metrics.Get(kWireElementsTotal, labels).Add(static_cast<double>(use.elements));
     metrics.Get(kFramesTotal, labels).Add(static_cast<double>(use.frames));
     metrics.Get(kKeyFramesTotal, labels).Add(static_cast<double>(use.key_frames));
-    if (report.traffic == Traffic::kTraining && use.elements > 0)
-      metrics.Get(kBitsPerElement, labels).Set(BitsPerElement(use.wire_bytes(), use.elements));
+    if (report.traffic != Traffic::kTraining || use.elements == 0) continue;
+    metrics.Get(kBitsPerElement, labels).Set(BitsPerElement(use.wire_bytes(), use.elements));
+    metrics.Get(kPayloadBits, labels).Set(BitsPerElement(use.payload_bytes, use.elements));
   }
 }
 

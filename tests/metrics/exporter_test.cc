@@ -111,7 +111,7 @@ TEST(Exporter, PassesPromtool) {
   metrics.Get(kFramesTotal, edge).Add(1);
   metrics.Get(kKeyFramesTotal, edge).Add(1);
   metrics.Get(kBitsPerElement, edge).Set(4.5);
-  metrics.Get(kAmaqMeanBits, edge).Set(4.5);
+  metrics.Get(kPayloadBits, edge).Set(4.25);
   metrics.Get(kStepsTotal, {"worker", "job-1"}).Add(1);
   metrics.Get(kTokensTotal, {"client", "job-1"}).Add(1);
   metrics.Get(kLoss, {"job-1"}).Set(1.5);
