@@ -53,7 +53,7 @@ Curves CurvesOf(const Rows& rows, const char* x, const char* y,
 
 std::string SourceOf(const nlohmann::json& row) { return row.value("source", ""); }
 
-// Model and text, and the cuts below them.
+// Model; text and how much of it. Below them the cuts.
 using Place = std::pair<std::string, std::string>;
 using CutCurves = std::map<int64_t, std::map<std::string, Curve>>;
 
@@ -61,9 +61,10 @@ std::map<Place, CutCurves> LossCurves(const Rows& rows) {
   std::map<Place, CutCurves> places;
   for (const nlohmann::json& row : rows) {
     if (row.value("family", "none") == "none") continue;
-    places[{row.value("model", ""), row.value("text", "")}][row.value("after", int64_t{0})]
-          [row.value("family", "")]
-              .emplace_back(row.value("bits_per_element", 0.0), row.value("added", 0.0));
+    const std::string text =
+        absl::StrCat(row.value("text", ""), ", ", row.value("tokens", 0), " positions");
+    places[{row.value("model", ""), text}][row.value("after", int64_t{0})][row.value("family", "")]
+        .emplace_back(row.value("bits_per_element", 0.0), row.value("added", 0.0));
   }
   for (auto& [place, cuts] : places)
     for (auto& [cut, families] : cuts)
@@ -146,7 +147,7 @@ std::string RateTable(const Curves& curves, double snr) {
 }
 
 std::string FileName(const std::string& text) {
-  return absl::StrReplaceAll(text, {{" ", "-"}, {"/", "-"}});
+  return absl::StrReplaceAll(text, {{",", ""}, {" ", "-"}, {"/", "-"}});
 }
 
 std::vector<PlotLine> LinesOf(const std::map<std::string, Curve>& families) {

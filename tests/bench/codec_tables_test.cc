@@ -20,8 +20,13 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 nlohmann::json LossRow(const char* family, int cut, double bits, double added) {
-  return {{"model", "m"},     {"text", "t"},    {"after", cut},
-          {"family", family}, {"codec", "any"}, {"bits_per_element", bits},
+  return {{"model", "m"},
+          {"text", "t"},
+          {"tokens", 128},
+          {"after", cut},
+          {"family", family},
+          {"codec", "any"},
+          {"bits_per_element", bits},
           {"added", added}};
 }
 
@@ -58,20 +63,21 @@ TEST(CodecTablesTest, BetweenIsStraightAndNothingOutside) {
 }
 
 TEST(CodecTablesTest, SavingsAreAgainstTheBestRivalOfEachCut) {
-  const Rows rows = {LossRow("ecq", 1, 2, 0.01),
-                     LossRow("ecq", 1, 1, 0.5),
-                     LossRow("tah", 1, 4, 0.01),
-                     LossRow("tah", 1, 3, 0.5),
-                     LossRow("hadanorm", 1, 5, 0.01),
-                     LossRow("hadanorm", 1, 4, 0.5),
-                     LossRow("ecq", 2, 3, 0.01),
-                     LossRow("ecq", 2, 1, 0.5),
-                     LossRow("hadanorm", 2, 4, 0.01),
-                     LossRow("hadanorm", 2, 3, 0.5),
-                     LossRow("quest", 2, 1, 0.01),  // no rival
-                     {{"family", "none"}, {"model", "m"}, {"text", "t"}, {"after", 1}}};
+  const Rows rows = {
+      LossRow("ecq", 1, 2, 0.01),
+      LossRow("ecq", 1, 1, 0.5),
+      LossRow("tah", 1, 4, 0.01),
+      LossRow("tah", 1, 3, 0.5),
+      LossRow("hadanorm", 1, 5, 0.01),
+      LossRow("hadanorm", 1, 4, 0.5),
+      LossRow("ecq", 2, 3, 0.01),
+      LossRow("ecq", 2, 1, 0.5),
+      LossRow("hadanorm", 2, 4, 0.01),
+      LossRow("hadanorm", 2, 3, 0.5),
+      LossRow("quest", 2, 1, 0.01),  // no rival
+      {{"family", "none"}, {"model", "m"}, {"text", "t"}, {"tokens", 128}, {"after", 1}}};
   const std::string text = LossTables(rows);
-  EXPECT_THAT(text, HasSubstr("| m | t | 0.01 | 50 25 | 25 | 38 |"));
+  EXPECT_THAT(text, HasSubstr("| m | t, 128 positions | 0.01 | 50 25 | 25 | 38 |"));
   EXPECT_THAT(text, HasSubstr("| tah | 4.00 / "));
   EXPECT_THAT(text, HasSubstr("after 2"));
   EXPECT_EQ(LossPlots(rows).size(), 2u);
