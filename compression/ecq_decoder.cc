@@ -204,7 +204,7 @@ class EcqDecoder final : public Decoder {
     auto fresh = std::make_unique<EcqReceiver>(options_, shape_);
     if (lineage != 0) return CorruptFrame(shape_, context, "no lineage", absl::StrCat(lineage));
     ISTHMUS_RETURN_IF_ERROR(Receive(fresh.get(), flags, bytes, &reader, context, out_TD));
-    ids_ = {fresh->ids().begin(), fresh->ids().end()};
+    ids_.assign(fresh->ids().begin(), fresh->ids().end());
     if (!context.training) return absl::OkStatus();
     // What a rollback goes back to is the new state before this frame.
     now_.state = std::move(fresh->state);
@@ -271,7 +271,7 @@ class EcqDecoder final : public Decoder {
     } else {
       state.FinishTraining(bytes);
     }
-    ids_ = {receiver->ids().begin(), receiver->ids().end()};
+    ids_.assign(receiver->ids().begin(), receiver->ids().end());
     return absl::OkStatus();
   }
 

@@ -209,11 +209,11 @@ uint32_t CodeRowBy(DF df, const Input& input, const EcqLimits& limits, const Ecq
                    EcqActivity* activity, RawBitWriter* raw, uint16_t* ops, Learn* learn) {
   const hn::RebindToSigned<DF> di;
   const hn::RebindToUnsigned<DF> du;
-  const size_t chunk = EcqChunk(row.width), lanes = hn::Lanes(df);
+  const size_t lanes = hn::Lanes(df);
   auto most_of_lanes = hn::Zero(du);
   uint32_t most = 0;
-  for (size_t column = 0; column < row.width; column += chunk) {
-    const size_t end = std::min(column + chunk, row.width);
+  for (size_t column = 0, end = 0; column < row.width; column = end) {
+    end = column + EcqChunkAt(row.width, column);
     const int shift = activity->Shift();
     const int64_t active = activity->active;
     auto sums = NoSums(di);
@@ -235,7 +235,7 @@ uint32_t CodeRowOf(const Input& input, const EcqLimits& limits, const EcqRow& ro
                    EcqActivity* activity, RawBitWriter* raw, uint16_t* ops) {
   const hn::CappedTag<float, 8> df8;  // the least chunk
   LearnNothing nothing;
-  if (EcqChunk(row.width) < hn::Lanes(ecq::DF()))
+  if (EcqLeastChunk(row.width) < hn::Lanes(ecq::DF()))
     return CodeRowBy(df8, input, limits, row, activity, raw, ops, &nothing);
   return CodeRowBy(ecq::DF(), input, limits, row, activity, raw, ops, &nothing);
 }
@@ -355,16 +355,16 @@ template <class DF, class Learn>
 bool ReadRowBy(DF df, const RansTables& tables, const EcqRow& row, EcqActivity* activity,
                RansDecoder* coder, RawBitReader* raw, Learn* learn) {
   const hn::RebindToSigned<DF> di;
-  const size_t chunk = EcqChunk(row.width), lanes = hn::Lanes(df);
+  const size_t lanes = hn::Lanes(df);
   RansDecoder::Cursor* const at = coder->cursor();
-  for (size_t column = 0; column < row.width; column += chunk) {
-    const size_t end = std::min(column + chunk, row.width);
+  for (size_t column = 0, end = 0; column < row.width; column = end) {
+    end = column + EcqChunkAt(row.width, column);
     const int shift = activity->Shift();
     const int64_t active = activity->active;
     auto sums = NoSums(di);
     size_t i = column;
     // A place takes a word at most, and a vector of them is read at once.
-    if (HWY_LIKELY(static_cast<size_t>(at->end - at->next) >= 2 * (chunk + lanes))) {
+    if (HWY_LIKELY(static_cast<size_t>(at->end - at->next) >= 2 * (end - column + lanes))) {
       for (; i + lanes <= end; i += lanes) ReadLanes(df, tables.slots(), row, i, shift, at, &sums);
     }
     AddSums(di, sums, activity);
@@ -382,7 +382,7 @@ bool ReadRowBy(DF df, const RansTables& tables, const EcqRow& row, EcqActivity* 
 bool ReadRow(const RansTables& tables, const EcqRow& row, EcqActivity* activity, RansDecoder* coder,
              RawBitReader* raw) {
   const hn::CappedTag<float, 8> df8;
-  const size_t most = std::min(EcqChunk(row.width), coder->cursor()->states);
+  const size_t most = std::min(EcqLeastChunk(row.width), coder->cursor()->states);
   LearnNothing nothing;
   if (most >= hn::Lanes(ecq::DF()))
     return ReadRowBy(ecq::DF(), tables, row, activity, coder, raw, &nothing);

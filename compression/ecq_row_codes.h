@@ -20,11 +20,18 @@
 
 namespace isthmus {
 
-// Channels that share what is known of a row's activity. Wide rows tell enough with few chunks, and
-// a chunk is what can be worked on at once.
-inline constexpr size_t kEcqMostChunk = 64;
-inline constexpr size_t EcqChunk(size_t width) {
-  return width < 128 ? 8 : (width < 256 ? 16 : (width < 512 ? 32 : kEcqMostChunk));
+// Channels that share what is known of a row's activity: the chunk that begins at a column. Wide
+// rows tell enough with few chunks, and a chunk is what can be worked on at once; what the first
+// ones of a wide row tell is worth the most.
+inline constexpr size_t kEcqMostChunk = 128;
+inline constexpr size_t EcqLeastChunk(size_t width) {
+  return width < 128 ? 8 : (width < 256 ? 16 : 32);
+}
+inline constexpr size_t EcqChunkAt(size_t width, size_t column) {
+  const size_t most = width < 512 || column < 64 ? EcqLeastChunk(width)
+                      : column < 128             ? 64
+                                                 : kEcqMostChunk;
+  return most < width - column ? most : width - column;
 }
 
 // Codes of a row so far and what was expected, in units of 2^-12; both begin with a little of the

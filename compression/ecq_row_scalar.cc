@@ -34,10 +34,9 @@ EcqLimits MakeEcqLimits(const std::array<float, kEcqPlainClasses>& thresholds) {
 
 uint32_t EcqCodeRowScalar(const EcqRowInput& input, const EcqLimits& limits, const EcqRow& row,
                           EcqActivity* activity, RawBitWriter* raw, uint16_t* ops) {
-  const size_t chunk = EcqChunk(row.width);
   uint32_t most = 0;
-  for (size_t column = 0; column < row.width; column += chunk) {
-    const size_t n = std::min(chunk, row.width - column);
+  for (size_t column = 0, n = 0; column < row.width; column += n) {
+    n = EcqChunkAt(row.width, column);
     Classify(row, column, n, activity);
     for (size_t i = column; i < column + n; ++i) {
       const float prediction = input.prediction == nullptr ? 0.0f : input.prediction[i];
@@ -52,10 +51,9 @@ uint32_t EcqCodeRowScalar(const EcqRowInput& input, const EcqLimits& limits, con
 
 bool EcqReadRowScalar(const RansTables& tables, const EcqRow& row, EcqActivity* activity,
                       RansDecoder* coder, RawBitReader* raw) {
-  const size_t chunk = EcqChunk(row.width);
   uint8_t table_of[kEcqMostChunk], symbols[kEcqMostChunk];
-  for (size_t column = 0; column < row.width; column += chunk) {
-    const size_t n = std::min(chunk, row.width - column);
+  for (size_t column = 0, n = 0; column < row.width; column += n) {
+    n = EcqChunkAt(row.width, column);
     Classify(row, column, n, activity);
     const uint8_t* classes = row.classes + column;
     for (size_t i = 0; i < n; ++i) table_of[i] = static_cast<uint8_t>(EcqTableOf(classes[i]));

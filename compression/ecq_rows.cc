@@ -201,7 +201,7 @@ void EcqRows::BeginRow(EcqMode mode, const Source& source, bool in_sight, bool c
     rows[mode] = 1;
   }
   fused_ = forward_ && !in_sight && !has_earlier_ && mode != kEcqSample &&
-           EcqChunk(band_.width) >= kEcqLeastFusedChunk;
+           EcqLeastChunk(band_.width) >= kEcqLeastFusedChunk;
   prediction_ = fused_ ? nullptr : Predict(mode, source);
   row_ = {expected, band_.width, classes_.data(), q_.data()};
   activity_ = carried_;

@@ -58,5 +58,41 @@ TEST(Allocation, NonePerFrameAfterWarmUp) {
   }
 }
 
+// ecq remembers, but what a step needs is there after a few of them: rows of known ids, samples
+// that were seen, two bands on two threads.
+TEST(Allocation, NonePerFrameOfEcqAfterWarmUp) {
+  for (const char* spec : {"ecq(db=16,predict=slot)", "ecq(db=16,predict=off)"}) {
+    for (const Direction direction : {Direction::kForward, Direction::kBackward}) {
+      EdgeShape shape;
+      shape.width = 640;
+      shape.direction = direction;
+      shape.num_samples = 4;
+      shape.max_sample_tokens = 80;
+      const Ends ends = MakeEnds(spec, shape);
+      TestFrame frame;
+      std::vector<uint32_t> ids;
+      for (uint32_t t = 0; t < 160; ++t) ids.push_back(t % 41);
+      Bytes bytes;
+      bytes.reserve(1 << 20);
+      std::vector<float> y(160 * 640);
+      const std::vector<float> x = Values(4, 160, 640);
+      // Not the 16th, which carries a hash of the state.
+      for (uint64_t step = 0; step < 12; ++step) {
+        frame.Set({{1, 80}, {2, 80}}, step);
+        frame.context.row_ids = ids;
+        bytes.clear();
+        const int64_t outside = allocations.load();
+        ASSERT_TRUE(ends.encoder->Encode(x, frame.context, &bytes).ok());
+        ASSERT_TRUE(ends.decoder->Decode(bytes, frame.context, absl::MakeSpan(y)).ok());
+        ASSERT_TRUE(ends.encoder->CommitStep(step).ok());
+        ASSERT_TRUE(ends.decoder->CommitStep(step).ok());
+        if (step >= 8) {
+          EXPECT_EQ(allocations.load(), outside) << spec << " " << Name(direction) << step;
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace isthmus

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <list>
 
+#include "compression/band_threads.h"
 #include "frames.h"
 
 namespace isthmus {
@@ -291,6 +292,42 @@ TEST(Ecq, AnEarlierEdgePredictsALaterOne) {
   // The noise of 0.8 is known from the earlier edge, that of 0.3 is not: 1.5 bits, less what the
   // few rows of a slot miss.
   EXPECT_LT(bits[1], bits[0] - 0.7);
+}
+
+// ---------------------------------------------------------------- bands
+
+// Large enough for a stream a band: two cores and one write the same bytes.
+TEST(EcqBands, ThreadsDoNotShowInTheBytes) {
+  for (const Direction direction : {Direction::kForward, Direction::kBackward}) {
+    for (const int64_t width : {512, 1090}) {
+      Bytes wires[2];
+      uint64_t hashes[2];
+      for (const int threads : {1, 2}) {
+        SetCodecThreads(threads);
+        EdgeShape shape = Shape(width, direction);
+        shape.num_samples = 3;
+        shape.max_sample_tokens = 100;
+        const Ends ends = MakeEnds("ecq(db=12)", shape);
+        for (uint64_t step = 0; step < 3; ++step) {
+          TestFrame frame;
+          frame.Set({{0, 100}, {1, 61}}, step);
+          std::vector<uint32_t> ids;
+          for (uint32_t t = 0; t < 161; ++t) ids.push_back(t * t % 37);
+          frame.context.row_ids = ids;
+          const std::vector<float> x = Gaussians(step, 161 * width);
+          Bytes wire;
+          Through(ends, x, frame.context, &wire);
+          EXPECT_EQ(ends.encoder->StateHash(), ends.decoder->StateHash());
+          wires[threads - 1].insert(wires[threads - 1].end(), wire.begin(), wire.end());
+          Commit(ends, step);
+        }
+        hashes[threads - 1] = ends.decoder->StateHash();
+      }
+      SetCodecThreads(2);
+      EXPECT_EQ(wires[0], wires[1]) << width;
+      EXPECT_EQ(hashes[0], hashes[1]) << width;
+    }
+  }
 }
 
 // ---------------------------------------------------------------- gradients

@@ -221,7 +221,7 @@ TEST_P(EcqKernels, RowsOfCodes) {
     for (const float scale : {0.1f, 1.0f, 40.0f, 3000.0f}) {
       for (const int form :
            {0, 1, 2, 3}) {  // given, dithered, learned at once with and without slot
-        const bool fused = form >= 2 && EcqChunk(n) >= kEcqLeastFusedChunk;
+        const bool fused = form >= 2 && EcqLeastChunk(n) >= kEcqLeastFusedChunk;
         const std::vector<float> dither = Normals(n + 50, n, 0.2f);
         RowState a(n, n, scale), b = a, c = a, d = a;
         if (scale > 1000.0f) {
