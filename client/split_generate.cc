@@ -67,7 +67,9 @@ class CoordinatedLogits : public SplitLogits {
     callbacks.notice = [](const std::string&) {};
     callbacks.stopped = [this](const v1::JobStopped& stopped) {
       MutexLock lock(&mutex_);
-      why_ = Unavailable(stopped.message());
+      const std::string& message = stopped.message();
+      why_ = stopped.cause() == v1::JobStopped::STOPPED_BY_USER ? absl::CancelledError(message)
+                                                                : Unavailable(message);
       if (aborted_ != nullptr) aborted_->Abort(why_);
     };
     ISTHMUS_ASSIGN_OR_RETURN(control_, JobControl::Submit(options.coordinator, options.tls, request,

@@ -421,11 +421,13 @@ absl::Status TrainingRun::Fail(absl::Status status) {
   if (cluster_ != nullptr && absl::IsUnavailable(status)) {
     if (const absl::Status child = cluster_->Check(); !child.ok()) status = child;
   }
-  report_.outcome = Report::Outcome::kFailed;
+  report_.outcome =
+      absl::IsCancelled(status) ? Report::Outcome::kInterrupted : Report::Outcome::kFailed;
   FillReport();
   if (output_ != nullptr)
     output_->WriteReport(report_).IgnoreError();  // the failure itself is what the user must see
-  if (control_ != nullptr) control_->Finished("failed", std::string(status.message()));
+  if (control_ != nullptr)
+    control_->Finished(std::string(Name(report_.outcome)), std::string(status.message()));
   return status;
 }
 

@@ -242,12 +242,15 @@ absl::Status TrainingRun::SubmitJob() {
   callbacks.notice = [this](const std::string& text) { Note(text); };
   callbacks.stopped = [this](const v1::JobStopped& stopped) {
     MutexLock lock(&outside_.mutex);
-    if (stopped.cause() == v1::JobStopped::STOPPED_BY_USER ||
-        stopped.cause() == v1::JobStopped::DRAINING) {
-      outside_.stopped_by_user = true;
+    const bool by_user = stopped.cause() == v1::JobStopped::STOPPED_BY_USER;
+    // Asked for the first time the step ends and a checkpoint is written.
+    if ((by_user || stopped.cause() == v1::JobStopped::DRAINING) &&
+        !std::exchange(outside_.stopped_by_user, true))
       return;
-    }
-    outside_.status = Unavailable(stopped.message());
+    outside_.status =
+        by_user ? absl::CancelledError(absl::StrCat(
+                      "train: expected all steps, got a second stop (", stopped.message(), ")"))
+                : Unavailable(stopped.message());
     if (outside_.session != nullptr) outside_.session->Abort(outside_.status);
   };
   ISTHMUS_ASSIGN_OR_RETURN(control_,

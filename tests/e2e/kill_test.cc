@@ -164,6 +164,28 @@ TEST_F(KillTest, AWorkerThatGenerates) {
   ExpectOneError(*client, "second");
 }
 
+// A step of half a minute: the first stop waits for its end, the second does not.
+TEST_F(KillTest, ASecondStopEndsTheJobAtOnce) {
+  std::atomic<bool> in_step{false};
+  const int port = FreePort();
+  FrameSpy spy(port, [&](const SeenFrame& f) {
+    if (f.kind == kActivation && f.to_worker) in_step = true;
+    return true;
+  });
+  auto slow = StartWorker("slow",
+                          {"--advertise", "127.0.0.1:" + std::to_string(spy.port()), "--link-mbps",
+                           "0.01", "--model-root", ISTHMUS_SOURCE_DIR "/examples"},
+                          port);
+  auto client = Train(Job("none", 3), {});
+  ASSERT_TRUE(Eventually([&] { return in_step || !client->Running(); }));
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_TRUE(client->Running()) << client->Error();
+    EXPECT_EQ(Start({"stop", "--coordinator", Coordinator()})->Wait(), 0);
+  }
+  EXPECT_EQ(client->Wait(), 1);
+  ExpectOneError(*client, "second stop");
+}
+
 TEST_F(KillTest, TheClient) {
   StartFirst();
   StartSecond(kForward, [this] {
