@@ -168,7 +168,7 @@ CliCommand GenerateCommand() {
        .value = "TIME",
        .help = "for a coordinator with a ready worker",
        .fallback = "60s"}};
-  for (const auto& more : {own, SecurityFlags()}) {
+  for (const auto& more : {own, DialFlags()}) {
     command.flags.insert(command.flags.end(), more.begin(), more.end());
   }
   return command;

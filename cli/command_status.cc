@@ -71,7 +71,7 @@ CliCommand Question(const std::string& name, const std::string& summary,
       .flags = {CoordinatorFlag(true),
                 {.name = "json", .kind = FlagKind::kSwitch, .help = "one JSON document"}},
       .run = run};
-  const std::vector<Flag> security = SecurityFlags();
+  const std::vector<Flag> security = DialFlags();
   command.flags.insert(command.flags.end(), security.begin(), security.end());
   return command;
 }

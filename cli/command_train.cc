@@ -109,7 +109,7 @@ CliCommand TrainCommand() {
                  .help = "report.json on standard output"}},
       .ends_orderly = true,
       .run = RunTrain};
-  for (const auto& more : {ComputeFlags(), DumpFlags(), SecurityFlags()}) {
+  for (const auto& more : {ComputeFlags(), DumpFlags(), DialFlags()}) {
     command.flags.insert(command.flags.end(), more.begin(), more.end());
   }
   return command;

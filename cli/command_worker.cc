@@ -93,7 +93,7 @@ CliCommand WorkerCommand() {
                  .fallback = "0"}},
       .ends_orderly = true,
       .run = RunWorkerCommand};
-  for (const auto& more : {ComputeFlags(), DumpFlags(), SecurityFlags()}) {
+  for (const auto& more : {ComputeFlags(), DumpFlags(), DialFlags()}) {
     command.flags.insert(command.flags.end(), more.begin(), more.end());
   }
   return command;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "cli/commands.h"
@@ -14,6 +15,7 @@
 #include "cli/output.h"
 #include "client/interrupt.h"
 #include "engine/torch/environment.h"
+#include "link/grpc_environment.h"
 
 namespace isthmus {
 namespace {
@@ -34,6 +36,18 @@ void SetUpLog(const Invocation& invocation) {
     if (invocation.Text("log-level") == kLevels[i]) SetLogLevel(static_cast<LogLevel>(i));
   }
   SetLogJson(invocation.Text("log-format") == "json");
+}
+
+absl::Status SetUpProxy(const Invocation& invocation) {
+  if (!invocation.Given("proxy")) return absl::OkStatus();
+  const std::string proxy = invocation.Text("proxy");
+  int port = 0;
+  const size_t colon = proxy.rfind(':');
+  if (colon == std::string::npos || colon == 0 ||
+      !absl::SimpleAtoi(proxy.substr(colon + 1), &port) || port < 1 || port > 65535)
+    return InvalidArgument("--proxy: expected HOST:PORT, got ", proxy);
+  UseHttpProxy(proxy);
+  return absl::OkStatus();
 }
 
 absl::Status Run(const std::vector<std::string>& words) {
@@ -57,6 +71,7 @@ absl::Status Run(const std::vector<std::string>& words) {
     return absl::OkStatus();
   }
   SetUpLog(invocation);
+  ISTHMUS_RETURN_IF_ERROR(SetUpProxy(invocation));
   if (command->ends_orderly) Interrupt::Install();
   return command->run(invocation);
 }

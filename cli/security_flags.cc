@@ -13,6 +13,15 @@ std::vector<Flag> SecurityFlags() {
            .help = "allow addresses beyond this machine without TLS"}};
 }
 
+std::vector<Flag> DialFlags() {
+  std::vector<Flag> flags = SecurityFlags();
+  flags.push_back({.name = "proxy",
+                   .value = "HOST:PORT",
+                   .help = "HTTP proxy for connections beyond this machine (default: none, "
+                           "whatever http_proxy says)"});
+  return flags;
+}
+
 TlsFiles TlsOf(const Invocation& invocation) {
   return {invocation.Text("tls-ca"), invocation.Text("tls-cert"), invocation.Text("tls-key")};
 }

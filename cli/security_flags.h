@@ -10,6 +10,8 @@
 namespace isthmus {
 
 std::vector<Flag> SecurityFlags();
+// The same and --proxy, for commands that dial; main obeys it.
+std::vector<Flag> DialFlags();
 TlsFiles TlsOf(const Invocation& invocation);
 
 // The coordinator of a command that asks it a question: TLS or loopback, unless --insecure.

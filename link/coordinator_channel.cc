@@ -11,7 +11,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> ControlChannel(const std::string&
   ISTHMUS_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ChannelCredentials> credentials,
                            ChannelCredentials(tls));
   grpc::ChannelArguments args;
-  args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  SetHttpProxy(HttpProxyFor(coordinator), &args);
   args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);  // also the time one connection attempt has

@@ -16,8 +16,8 @@
 
 namespace isthmus {
 
-// A channel of its own; no HTTP proxy; a coordinator whose machine went away is noticed within 8 s.
-// Connects when first used.
+// A channel of its own, through the process's HTTP proxy if it has one; a coordinator whose machine
+// went away is noticed within 8 s. Connects when first used.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> ControlChannel(const std::string& coordinator,
                                                               const TlsFiles& tls);
 

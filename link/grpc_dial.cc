@@ -212,7 +212,8 @@ absl::StatusOr<std::shared_ptr<Dialer>> Dialer::Make(const std::string& address,
   PrepareGrpc();
   ISTHMUS_ASSIGN_OR_RETURN(auto credentials, ChannelCredentials(options.tls));
   std::shared_ptr<Dialer> dialer(new Dialer(address, identity, options));
-  dialer->channel_ = grpc::CreateCustomChannel(address, credentials, LinkChannelArguments(options));
+  dialer->channel_ =
+      grpc::CreateCustomChannel(address, credentials, LinkChannelArguments(address, options));
   dialer->stub_ = std::make_unique<grpc::GenericStub>(dialer->channel_);
   ReliableLink::Config config;
   config.options = options.link;

@@ -9,11 +9,17 @@
 #include <mutex>
 
 #include "base/log.h"
+#include "link/tls.h"
 
 namespace isthmus {
 namespace {
 
 void LogAsDebug(gpr_log_func_args* args) { LogDebug("grpc", absl::string_view(args->message)); }
+
+std::string& ProcessProxy() {
+  static auto* const proxy = new std::string;
+  return *proxy;
+}
 
 }  // namespace
 
@@ -24,6 +30,20 @@ void PrepareGrpc() {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   });
+}
+
+void UseHttpProxy(const std::string& proxy) { ProcessProxy() = proxy; }
+
+std::string HttpProxyFor(absl::string_view address) {
+  return IsLoopback(address) ? "" : ProcessProxy();
+}
+
+void SetHttpProxy(const std::string& proxy, grpc::ChannelArguments* args) {
+  args->SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, proxy.empty() ? 0 : 1);
+  // gRPC takes a URI and silently ignores anything else.
+  if (!proxy.empty())
+    args->SetString(GRPC_ARG_HTTP_PROXY,
+                    proxy.find("://") == std::string::npos ? "http://" + proxy : proxy);
 }
 
 std::string PeerAddress(const std::string& grpc_peer) {

@@ -27,7 +27,7 @@ struct GrpcOptions {
   LinkOptions link;
   TlsFiles tls;                    // empty: plain text
   std::shared_ptr<Shaper> shaper;  // null: unshaped
-  std::string proxy;  // empty: never through an HTTP proxy, whatever the environment says
+  std::string proxy;  // HTTP proxy of this link; empty: the process's (grpc_environment.h), if any
 };
 
 // Opens a link; returns after the peer's welcome. kUnavailable after options.link.reconnect_us

@@ -4,6 +4,8 @@
 #include <limits>
 #include <string>
 
+#include "link/grpc_environment.h"
+
 namespace isthmus {
 namespace {
 
@@ -15,11 +17,6 @@ int MaxMessageBytes(const GrpcOptions& options) {
 
 int Milliseconds(int64_t us) {
   return static_cast<int>(std::clamp<int64_t>(us / 1000, 1, std::numeric_limits<int>::max()));
-}
-
-// gRPC takes a URI and silently ignores anything else.
-std::string WithScheme(const std::string& proxy) {
-  return proxy.find("://") == std::string::npos ? "http://" + proxy : proxy;
 }
 
 // HTTP/2 pings find a silent peer: unlike a message they do not wait behind a frame of many
@@ -34,7 +31,8 @@ void AddKeepAlive(const GrpcOptions& options, SetInt set) {
 
 }  // namespace
 
-grpc::ChannelArguments LinkChannelArguments(const GrpcOptions& options) {
+grpc::ChannelArguments LinkChannelArguments(const std::string& address,
+                                            const GrpcOptions& options) {
   grpc::ChannelArguments args;
   args.SetMaxReceiveMessageSize(MaxMessageBytes(options));
   args.SetMaxSendMessageSize(-1);
@@ -44,9 +42,7 @@ grpc::ChannelArguments LinkChannelArguments(const GrpcOptions& options) {
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);  // also the time one connection attempt has
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  // gRPC would obey http_proxy even for 127.0.0.1.
-  args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, options.proxy.empty() ? 0 : 1);
-  if (!options.proxy.empty()) args.SetString(GRPC_ARG_HTTP_PROXY, WithScheme(options.proxy));
+  SetHttpProxy(options.proxy.empty() ? HttpProxyFor(address) : options.proxy, &args);
   return args;
 }
 

@@ -11,7 +11,7 @@ namespace isthmus {
 
 inline constexpr char kOpenMethod[] = "/isthmus.v1.DataLink/Open";
 
-grpc::ChannelArguments LinkChannelArguments(const GrpcOptions& options);
+grpc::ChannelArguments LinkChannelArguments(const std::string& address, const GrpcOptions& options);
 void AddLinkArguments(const GrpcOptions& options, grpc::ServerBuilder* builder);
 
 // How long one attempt, or one accepted stream, has for its first message.

@@ -90,6 +90,15 @@ absl::string_view Host(absl::string_view address) {
   return address.substr(0, colon);
 }
 
+bool FirstTime(absl::string_view address) {
+  static Mutex* const mutex = new Mutex;
+  static auto* const seen = new std::set<std::string>;
+  MutexLock lock(mutex);
+  return seen->insert(std::string(address)).second;
+}
+
+}  // namespace
+
 // Digits and dots only behind "127.": 127.evil.example is a name.
 bool IsLoopback(absl::string_view address) {
   if (absl::StartsWith(address, "unix:") || absl::StartsWith(address, "unix-abstract:"))
@@ -99,15 +108,6 @@ bool IsLoopback(absl::string_view address) {
   return absl::StartsWith(host, "127.") &&
          host.find_first_not_of("0123456789.") == absl::string_view::npos;
 }
-
-bool FirstTime(absl::string_view address) {
-  static Mutex* const mutex = new Mutex;
-  static auto* const seen = new std::set<std::string>;
-  MutexLock lock(mutex);
-  return seen->insert(std::string(address)).second;
-}
-
-}  // namespace
 
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> ChannelCredentials(
     const TlsFiles& files) {

@@ -27,6 +27,8 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> ServerCredentials(const
 
 // OK for 127.0.0.0/8, [::1], localhost and unix sockets; kInvalidArgument naming the flag
 // otherwise, unless TLS is on or `insecure` is given (which warns once per address).
+// 127.0.0.0/8, [::1], localhost and unix sockets, with or without a port.
+bool IsLoopback(absl::string_view address);
 absl::Status CheckAddressSecurity(absl::string_view address, const TlsFiles& tls, bool insecure,
                                   absl::string_view flag);
 

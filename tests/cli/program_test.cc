@@ -85,6 +85,10 @@ TEST_F(ProgramTest, MetricsBeyondThisMachine) {
   EXPECT_THAT(result.err, HasSubstr("none.pem"));
 }
 
+TEST_F(ProgramTest, AProxyHasAPort) {
+  ExpectRefused("workers --coordinator=127.0.0.1:1 --proxy=nobody", "--proxy: expected HOST:PORT");
+}
+
 TEST_F(ProgramTest, HelpShowsOnlyWhatExists) {
   const Result help = Run("--help");
   EXPECT_EQ(help.status, 0);

@@ -16,6 +16,7 @@
 #include "coordinator/coordinator.h"
 #include "link/coordinator_client.h"
 #include "link/frame.h"
+#include "link/grpc_environment.h"
 #include "link/rate_probe.h"
 
 namespace isthmus {
@@ -369,6 +370,48 @@ TEST_F(ControlTest, ADeadHttpProxyDoesNotMatter) {
   const auto workers = ListWorkers(address_, {});
   unsetenv("http_proxy");
   EXPECT_TRUE(workers.ok()) << workers.status();
+}
+
+// What the first caller of a port says, up to the blank line.
+class OneRequest {
+ public:
+  OneRequest() : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    EXPECT_EQ(::bind(socket_, reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(::listen(socket_, 8), 0);
+    ::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+  }
+  ~OneRequest() { ::close(socket_); }
+  int port() const { return port_; }
+  std::string Read() const {
+    const int caller = ::accept(socket_, nullptr, nullptr);
+    std::string text;
+    char c = 0;
+    while (text.find("\r\n\r\n") == std::string::npos && ::read(caller, &c, 1) == 1) text += c;
+    ::close(caller);
+    return text;
+  }
+
+ private:
+  int socket_ = -1, port_ = 0;
+};
+
+TEST(ControlClient, GoesThroughTheProxyThatWasNamedUnlessItIsLoopback) {
+  OneRequest proxy;
+  UseHttpProxy("127.0.0.1:" + std::to_string(proxy.port()));
+  EXPECT_EQ(HttpProxyFor("127.0.0.1:7600"), "");
+  EXPECT_EQ(HttpProxyFor("localhost:7600"), "");
+  EXPECT_NE(HttpProxyFor("192.0.2.1:7600"), "");
+  std::string asked;
+  Thread reader("proxy", [&] { asked = proxy.Read(); });
+  EXPECT_TRUE(absl::IsUnavailable(ListWorkers("192.0.2.1:7600", {}).status()));  // TEST-NET-1
+  reader.Join();
+  UseHttpProxy("");
+  EXPECT_THAT(asked, HasSubstr("CONNECT 192.0.2.1:7600"));
 }
 
 TEST(ControlClient, NobodyThereIsUnavailableAndNamesTheFlag) {
