@@ -6,7 +6,6 @@
 #include "base/status.h"
 #include "compression/ecq_frame.h"
 #include "compression/frame_check.h"
-#include "compression/scratch.h"
 
 namespace isthmus {
 
@@ -45,26 +44,6 @@ uint16_t ConstantGuard(float value) {
 bool StoresSamples(const EcqOptions& options, const EdgeShape& shape) {
   return options.samples && (options.capacity > 0 || shape.num_samples > 0) &&
          shape.direction == Direction::kForward;
-}
-
-bool ReadEcqVisit(const EcqState& state, const SampleRows& sample, StoreRowFormat* format,
-                  std::vector<float>* visit) {
-  SampleStore::Row row;
-  if (sample.tokens == 0 || !state.samples.Find(sample.sample, &row) ||
-      row.tokens != static_cast<uint64_t>(sample.tokens)) {
-    return false;
-  }
-  const size_t values = row.bytes.size() / 2;
-  format->Read(row.bytes.data(), row.tokens, Room(visit, values));
-  return true;
-}
-
-void PutEcqVisit(EcqState* state, const SampleRows& sample, StoreRowFormat* format,
-                 const float* rows, Bytes* scratch) {
-  const size_t tokens = static_cast<size_t>(sample.tokens), bytes = format->Bytes(tokens);
-  if (tokens == 0) return;
-  format->Write(rows, tokens, Room(scratch, bytes));
-  state->samples.Put(sample.sample, {static_cast<uint32_t>(tokens), 0, {scratch->data(), bytes}});
 }
 
 absl::Status WriteEcqSnapshot(const EcqState& state, Bytes* out,

@@ -1,17 +1,15 @@
 // Small things that both ends of an ecq edge need beside their state: limits of a frame, what a
-// shape and a context must satisfy, a sample's last visit, and snapshots.
+// shape and a context must satisfy, and snapshots.
 #ifndef ISTHMUS_COMPRESSION_ECQ_SNAPSHOT_H_
 #define ISTHMUS_COMPRESSION_ECQ_SNAPSHOT_H_
 
 #include <cstdint>
 #include <functional>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "compression/codec.h"
 #include "compression/ecq_options.h"
 #include "compression/ecq_state.h"
-#include "compression/store_row.h"
 
 namespace isthmus {
 
@@ -27,11 +25,6 @@ uint16_t ConstantGuard(float value);
 
 // Whether there is a store of samples: the forward direction with a bound on it.
 bool StoresSamples(const EcqOptions& options, const EdgeShape& shape);
-// The sample's last visit, tokens x width. False when there is none of as many tokens.
-bool ReadEcqVisit(const EcqState& state, const SampleRows& sample, StoreRowFormat* format,
-                  std::vector<float>* visit);
-void PutEcqVisit(EcqState* state, const SampleRows& sample, StoreRowFormat* format,
-                 const float* rows, Bytes* scratch);
 
 // u64 Hash64 of the rest | the end's own part | state
 absl::Status WriteEcqSnapshot(const EcqState& state, Bytes* out,
