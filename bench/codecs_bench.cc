@@ -2,7 +2,7 @@
 // they were stopped.
 //
 //   isthmus_codecs_bench --isthmus PROGRAM --out FOLDER [--shared FOLDER] [--only PART]…
-//                        [--model NAME]… [--tokens N] [--fresh]
+//                        [--model NAME]… [--text NAME]… [--tokens N] [--fresh]
 //
 //   rd       rate and distortion on made-up sources and captured edges
 //   speed    GB/s beside memcpy (isthmus_codec_bench)
@@ -36,7 +36,7 @@ constexpr const char* kParts[] = {"rd", "speed", "posthoc"};
 
 struct Options {
   std::string programs, isthmus, out, shared;
-  std::vector<std::string> only, models;
+  std::vector<std::string> only, models, texts;
   std::string tokens;
   bool fresh = false;
   bool Wants(const std::string& part) const {
@@ -87,6 +87,7 @@ absl::Status RunPosthoc(const Options& options) {
   std::vector<std::string> command = {program, "--shared", options.shared, "--results",
                                       options.ResultPath("posthoc")};
   for (const std::string& model : options.models) command.insert(command.end(), {"--model", model});
+  for (const std::string& text : options.texts) command.insert(command.end(), {"--text", text});
   if (!options.tokens.empty()) command.insert(command.end(), {"--tokens", options.tokens});
   return RunProgram(command).status();
 }
@@ -145,15 +146,18 @@ absl::Status SetOption(const std::string& name, const std::string& value, Option
     options->shared = value;
   } else if (name == "--model") {
     options->models.push_back(value);
+  } else if (name == "--text") {
+    options->texts.push_back(value);
   } else if (int tokens = 0; name == "--tokens" && absl::SimpleAtoi(value, &tokens) && tokens > 0) {
     options->tokens = value;
   } else if (name == "--only" &&
              std::find(std::begin(kParts), std::end(kParts), value) != std::end(kParts)) {
     options->only.push_back(value);
   } else {
-    return InvalidArgument("bench codecs: expected --only ", absl::StrJoin(kParts, "|"),
-                           ", --model NAME, --tokens N, --shared FOLDER or --fresh, got ", name,
-                           " ", value);
+    return InvalidArgument(
+        "bench codecs: expected --only ", absl::StrJoin(kParts, "|"),
+        ", --model NAME, --text NAME, --tokens N, --shared FOLDER or --fresh, got ", name, " ",
+        value);
   }
   return absl::OkStatus();
 }

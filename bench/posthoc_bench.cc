@@ -1,7 +1,8 @@
 // Loss against true bits: a trained model is cut in two, what crosses the cut goes through a codec
 // from a cold start, and the loss is compared with the uncut model's.
 //
-//   isthmus_posthoc_bench --shared DIR --results FILE [--model NAME]… [--tokens N]
+//   isthmus_posthoc_bench --shared DIR --results FILE [--model NAME]…
+//                        [--text NAME]… [--tokens N]
 //
 // Every model, text and cut; of every codec family those rates that lie around the losses of
 // interest. Rows already in FILE are not measured again. The corridor is that of `isthmus eval
@@ -40,8 +41,8 @@ constexpr char kCheckedCodec[] = "int(bits=4,group=tile,n=64)";
 
 struct Options {
   std::string shared, results;
-  std::vector<std::string> models;  // empty: all
-  int64_t tokens = 0;               // 0: the model's default
+  std::vector<std::string> models, texts;  // empty: all
+  int64_t tokens = 0;                      // 0: the model's default
 };
 
 struct Reading {
@@ -236,6 +237,10 @@ absl::StatusOr<std::vector<Window>> ReadWindows(const std::string& path, const T
   return windows;
 }
 
+bool Wanted(const std::vector<std::string>& names, const std::string& name) {
+  return names.empty() || std::find(names.begin(), names.end(), name) != names.end();
+}
+
 absl::Status MeasureModel(const Options& options, const PosthocModel& model, bool rivals,
                           Engine* engine, ResultFile* results) {
   const std::string path = absl::StrCat(options.shared, "/models/", model.name);
@@ -243,6 +248,7 @@ absl::Status MeasureModel(const Options& options, const PosthocModel& model, boo
   ISTHMUS_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Open(path));
   const std::string folder = options.results.substr(0, options.results.rfind('/'));
   for (const std::string& text : model.texts) {
+    if (!Wanted(options.texts, text)) continue;
     ISTHMUS_ASSIGN_OR_RETURN(const std::string file,
                              WriteText(text, options.shared + "/data", folder));
     const int64_t tokens = options.tokens > 0 ? options.tokens : model.default_tokens;
@@ -259,12 +265,10 @@ absl::Status MeasureModel(const Options& options, const PosthocModel& model, boo
 absl::Status Run(const Options& options) {
   ISTHMUS_ASSIGN_OR_RETURN(ResultFile results, ResultFile::Open(options.results));
   ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeTorchEngine("cpu", 1));
-  const auto& wanted = options.models;
   // What the bars ask for comes first: a run that is stopped has it.
   for (const bool rivals : {true, false}) {
     for (const PosthocModel& model : PosthocModels()) {
-      if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), model.name) == wanted.end())
-        continue;
+      if (!Wanted(options.models, model.name)) continue;
       ISTHMUS_RETURN_IF_ERROR(MeasureModel(options, model, rivals, engine.get(), &results));
     }
   }
@@ -281,10 +285,13 @@ absl::StatusOr<Options> ParseArguments(int argc, char** argv) {
       options.results = value;
     } else if (name == "--model") {
       options.models.push_back(value);
+    } else if (name == "--text") {
+      options.texts.push_back(value);
     } else if (name != "--tokens" || !absl::SimpleAtoi(value, &options.tokens) ||
                options.tokens < 1) {
-      return InvalidArgument("posthoc: expected --shared, --results, --model or --tokens N, got ",
-                             name, " ", value);
+      return InvalidArgument(
+          "posthoc: expected --shared, --results, --model, --text or --tokens N, got ", name, " ",
+          value);
     }
   }
   if (argc % 2 == 0 || options.shared.empty() || options.results.find('/') == std::string::npos)

@@ -23,9 +23,6 @@ absl::Status CheckFlags(const Invocation& in) {
   if (in.Given("wait") && !in.Given("coordinator")) {
     return InvalidArgument("--wait: expected --coordinator beside it, got none");
   }
-  if (in.Given("dump-steps") && !in.Given("dump-edges")) {
-    return InvalidArgument("--dump-steps: expected --dump-edges beside it, got none");
-  }
   return absl::OkStatus();
 }
 
@@ -47,7 +44,6 @@ TrainContext ContextOf(const Invocation& in, const Job& job, Engine* engine, Pro
   context.device = in.Text("device");
   context.tls = TlsFor(in, job);
   context.insecure = in.On("insecure");
-  context.dump = DumpOf(in);
   context.progress = progress;
   context.signal = Interrupt::flag();
   return context;
@@ -63,8 +59,9 @@ absl::Status RunTrain(const Invocation& in) {
   ISTHMUS_ASSIGN_OR_RETURN(const auto exporter, StartMetrics(in, "client", TlsFor(in, job)));
   ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in));
   Progress progress(Progress::Choose(in.On("quiet")));
-  ISTHMUS_ASSIGN_OR_RETURN(const Report report,
-                           RunTraining(job, ContextOf(in, job, engine.get(), &progress)));
+  TrainContext context = ContextOf(in, job, engine.get(), &progress);
+  ISTHMUS_ASSIGN_OR_RETURN(context.dump, DumpOf(in));
+  ISTHMUS_ASSIGN_OR_RETURN(const Report report, RunTraining(job, context));
   progress.Finish();
   Print(in.On("json") ? report.ToJson() : report.Summary());
   if (report.outcome != Report::Outcome::kInterrupted) return absl::OkStatus();

@@ -35,16 +35,17 @@ WorkerOptions OptionsOf(const Invocation& in) {
   options.version = std::string(IsthmusVersion());
   options.emulated_rate_mbps = in.Number("link-mbps");
   options.emulated_delay_ms = in.Number("link-delay-ms");
-  options.dump = DumpOf(in);
   return options;
 }
 
 absl::Status RunWorkerCommand(const Invocation& in) {
+  WorkerOptions options = OptionsOf(in);
+  ISTHMUS_ASSIGN_OR_RETURN(options.dump, DumpOf(in));
   ISTHMUS_ASSIGN_OR_RETURN(const auto exporter, StartMetrics(in, "worker", TlsOf(in)));
   ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in));
   const auto ready = [](int port) { ReportReady({.grpc = port, .http = 0}); };
   ISTHMUS_RETURN_IF_ERROR(
-      RunWorker(OptionsOf(in), engine.get(), ready, Interrupt::Wait, Interrupt::Again));
+      RunWorker(options, engine.get(), ready, Interrupt::Wait, Interrupt::Again));
   if (Interrupt::Signal() == SIGINT) return absl::CancelledError("worker: stopped");
   return absl::OkStatus();
 }

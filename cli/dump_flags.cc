@@ -1,5 +1,7 @@
 #include "cli/dump_flags.h"
 
+#include "base/status.h"
+
 namespace isthmus {
 
 std::vector<Flag> DumpFlags() {
@@ -16,8 +18,10 @@ std::vector<Flag> DumpFlags() {
            .most = 1000000}};
 }
 
-EdgeDumpOptions DumpOf(const Invocation& in) {
-  return {in.Text("dump-edges"), in.Integer("dump-steps")};
+absl::StatusOr<EdgeDumpOptions> DumpOf(const Invocation& in) {
+  if (in.Given("dump-steps") && !in.Given("dump-edges"))
+    return InvalidArgument("--dump-steps: expected --dump-edges beside it, got none");
+  return EdgeDumpOptions{in.Text("dump-edges"), in.Integer("dump-steps")};
 }
 
 }  // namespace isthmus

@@ -10,7 +10,8 @@
 namespace isthmus {
 
 std::vector<Flag> DumpFlags();
-EdgeDumpOptions DumpOf(const Invocation& in);
+// kInvalidArgument for --dump-steps alone.
+absl::StatusOr<EdgeDumpOptions> DumpOf(const Invocation& in);
 
 }  // namespace isthmus
 

@@ -217,6 +217,7 @@ TEST_F(ProgramTest, DumpedEdgesAreBenched) {
   Result result = Run(train + dump + " --dump-steps 1");
   ASSERT_EQ(result.status, 0) << result.err;
   ExpectRefused(train + dump, "--dump-edges");  // it is not empty now
+  ExpectRefused("worker --coordinator 127.0.0.1:1 --dump-steps 2", "--dump-edges");
 
   result = Run("codec bench --json --codec none --codec 'aqsgd(bits=4)' --input " + dump);
   ASSERT_EQ(result.status, 0) << result.err;
