@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "compression/frame_check.h"
+#include "compression/scratch.h"
 
 namespace isthmus {
 namespace {
@@ -71,18 +72,26 @@ bool EcqSlots::Forget(uint32_t slot) {
 }
 
 void EcqSlots::Announce(absl::Span<Place> places) {
+  announced_ = journal_.size();
   for (Place& place : places) {
     if (!place.named) continue;
     const uint32_t slot = place.slot;
-    float* row = mean(slot);
     if (frame_of_save_[slot] != frame_) {  // once a frame: UndoTo never stops within one
-      journal_.push_back({Undo::kLearn, true, false, slot, visits_[slot], 0, 0, saved_.size()});
-      saved_.insert(saved_.end(), row, row + width_);
+      journal_.push_back({Undo::kLearn, true, false, slot, visits_[slot], 0, 0, saved_size_});
+      saved_size_ += width_;
       frame_of_save_[slot] = frame_;
     }
-    if (visits_[slot] == 0) std::fill(row, row + width_, 0.0f);
     place.visits = visits_[slot];
     visits_[slot] = std::min(visits_[slot] + 1, kMostVisits);
+  }
+  Room(&saved_, saved_size_);
+}
+
+void EcqSlots::Save(size_t begin, size_t columns) {
+  for (size_t i = announced_; i < journal_.size(); ++i) {
+    float* row = mean(journal_[i].slot) + begin;
+    std::memcpy(saved_.data() + journal_[i].row + begin, row, columns * sizeof(float));
+    if (journal_[i].visits == 0) std::fill(row, row + columns, 0.0f);
   }
 }
 
@@ -116,7 +125,7 @@ void EcqSlots::UndoTo(size_t mark) {
         visits_[undo.slot] = undo.visits;
         std::memcpy(rows_.data() + undo.slot * width_, saved_.data() + undo.row,
                     width_ * sizeof(float));
-        saved_.resize(undo.row);
+        saved_size_ = undo.row;
         break;
     }
   }
@@ -126,7 +135,7 @@ void EcqSlots::UndoTo(size_t mark) {
 
 void EcqSlots::Commit() {
   journal_.clear();
-  saved_.clear();
+  saved_size_ = 0;
   ++frame_;
 }
 

@@ -39,10 +39,11 @@ class EcqSlots {
   const float* mean(uint32_t slot) const { return rows_.data() + slot * width_; }
   float* mean(uint32_t slot) { return rows_.data() + slot * width_; }
 
-  // The rows of a frame will be learned under these places, in this order: counts their visits and
-  // keeps what undoing needs, so that the means may then be changed, by several threads where they
-  // change other columns. A mean of no visits is zero.
+  // The rows of a frame will be learned under these places, in this order: counts their visits.
+  // Then Save, for every column once, and from several threads for different ones, keeps what
+  // undoing needs; after it the means may be changed. A mean of no visits is zero.
   void Announce(absl::Span<Place> places);
+  void Save(size_t begin, size_t columns);
   // The share of a row in its slot's mean: 1 / min(visits + 1, limit).
   static float ShareOf(uint32_t visits, uint32_t limit) {
     return 1.0f / static_cast<float>(visits < limit ? visits + 1 : limit);
@@ -89,7 +90,9 @@ class EcqSlots {
   std::vector<uint32_t> owners_;  // ids; of no meaning where the ids are not known
   std::unordered_map<uint32_t, uint32_t> slot_of_;
   std::vector<Undo> journal_;
+  size_t announced_ = 0;  // where in the journal
   std::vector<float> saved_;
+  size_t saved_size_ = 0;  // of saved_, which stays as large as it was
   uint64_t frame_ = 1;
   std::vector<uint64_t> frame_of_save_, frame_of_use_;  // by slot
 };

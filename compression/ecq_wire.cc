@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "compression/band_threads.h"
+#include "compression/ecq_bands.h"
+
 namespace isthmus {
 
 void EcqPlaces::Begin(const FrameContext& context) {
@@ -15,7 +18,19 @@ void EcqPlaces::Begin(const FrameContext& context) {
 }
 
 void EcqPlaces::End() {
-  state_->slots.Announce(absl::MakeSpan(places_));
+  EcqSlots& slots = state_->slots;
+  slots.Announce(absl::MakeSpan(places_));
+  const size_t width = static_cast<size_t>(shape_.width), bands = EcqBands(width);
+  const auto save = [&](size_t b) {
+    const EcqBand band = EcqBandOf(width, b);
+    slots.Save(band.begin, band.width);
+    if (shape_.shared_earlier) slots.Save(width + band.begin, band.width);
+  };
+  if (EcqStreams(places_.size(), width) > 1) {
+    ForBands(bands, save);
+  } else {
+    for (size_t b = 0; b < bands; ++b) save(b);
+  }
   for (const EcqSlots::Place& place : places_) {
     if (!place.named) break;
     ids_.push_back(place.slot);
