@@ -14,8 +14,8 @@ namespace isthmus::bench {
 struct EndToEndOptions {
   std::string isthmus;  // the program
   std::string folder;   // models, data, job files and runs are written here
-  std::vector<std::string> codecs = {"none", "fp16",          "int8",
-                                     "int4", "aqsgd(bits=4)", "amaq(min=2,max=8,target=4)"};
+  std::vector<std::string> codecs = {
+      "none", "fp16", "int8", "int4", "aqsgd(bits=4)", "amaq(min=2,max=8,target=4)", "ecq(db=20)"};
   std::vector<int> rates_mbps = {10, 50, 100, 500};
   int steps = 3;  // measured ones, at least 1; two more come before them
 };
@@ -28,7 +28,7 @@ struct EndToEndOptions {
 //   step_s      median over the measured steps
 //   compute_s   the same of the same Plan on unshaped links
 //   transfer_s  bytes of the busiest host and direction of one step / rate
-//   bound_s     the larger of the two
+//   bound_s     the larger of the two; share_of_bound is the median over the steps of theirs
 //   mean_step_s over all steps, the first visits of samples included; predicted_s is what the plan
 //               said of it
 // On two quiet cores the whole matrix takes some five minutes.
