@@ -42,6 +42,7 @@ TrainContext ContextOf(const Invocation& in, const Job& job, Engine* engine, Pro
   context.overwrite = in.On("overwrite");
   context.threads = in.Integer("threads");
   context.device = in.Text("device");
+  context.max_bytes = in.Integer("max-bytes");
   context.tls = TlsFor(in, job);
   context.insecure = in.On("insecure");
   context.progress = progress;
@@ -99,6 +100,12 @@ CliCommand TrainCommand() {
                 {.name = "overwrite",
                  .kind = FlagKind::kSwitch,
                  .help = "replace an earlier run in the output folder"},
+                {.name = "max-bytes",
+                 .kind = FlagKind::kBytes,
+                 .value = "SIZE",
+                 .help = "stop before a step that takes this client's traffic beyond (the last "
+                         "checkpoint comes on top)",
+                 .least = 1},
                 MetricsFlag("off"),
                 {.name = "quiet", .kind = FlagKind::kSwitch, .help = "no progress"},
                 {.name = "json",

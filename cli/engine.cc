@@ -5,7 +5,12 @@
 namespace isthmus {
 
 std::vector<Flag> ComputeFlags() {
-  return {{.name = "threads",
+  return {{.name = "engine",
+           .value = "ENGINE",
+           .help = "what computes",
+           .fallback = "torch",
+           .choices = {"torch"}},
+          {.name = "threads",
            .kind = FlagKind::kInteger,
            .value = "N",
            .help = "compute threads, 0: chosen",

@@ -102,6 +102,11 @@ class ClientSession {
     EdgeUse use;
   };
   std::vector<EdgeTotal> totals() const;
+  // Over this client's links, both directions, everything included.
+  int64_t traffic_bytes() const {
+    const LinkStats stats = links_.TotalStats();
+    return stats.sent_bytes + stats.received_bytes;
+  }
   std::map<uint32_t, int64_t> peak_rss_by_party() const { return peak_rss_; }
   const v1::Plan& plan() const { return plan_; }
 

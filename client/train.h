@@ -27,6 +27,9 @@ struct TrainContext {
   bool overwrite = false;
   int64_t threads = 0;  // compute threads of this process and of embedded workers; 0: chosen
   std::string device = "cpu";
+  // Of this client's links in this run, both directions: it stops in good order before a step that
+  // would go beyond, by the size of the step before. 0: no limit.
+  int64_t max_bytes = 0;
   TlsFiles tls;
   bool insecure = false;
   Progress* progress = nullptr;  // may be null

@@ -103,11 +103,22 @@ bool TrainingRun::StopAsked() {
   return outside_.stopped_by_user;
 }
 
+bool TrainingRun::BudgetUsed(int64_t step) {
+  if (context_.max_bytes <= 0) return false;
+  const int64_t used = session_->traffic_bytes();
+  const int64_t last_step = used - traffic_before_;
+  traffic_before_ = used;
+  if (used + last_step <= context_.max_bytes) return false;
+  Note(absl::StrCat("stops before step ", step, ": ", used, " bytes of --max-bytes=",
+                    context_.max_bytes, " are used and a step takes ", last_step));
+  return true;
+}
+
 absl::Status TrainingRun::Train() {
   ISTHMUS_RETURN_IF_ERROR(Begin());
   bool interrupted = false;
   for (int64_t step = first_step_; step <= facts_.total_steps; ++step) {
-    if ((interrupted = StopAsked())) break;
+    if ((interrupted = StopAsked() || BudgetUsed(step))) break;
     ISTHMUS_RETURN_IF_ERROR(Step(step));
     last_step_done_ = step;
     const bool last = step == facts_.total_steps;

@@ -83,6 +83,7 @@ class TrainingRun {
   absl::Status WriteResult();
   absl::Status Finish(Report::Outcome outcome);
   bool StopAsked();
+  bool BudgetUsed(int64_t step);  // --max-bytes has no room for it
   void FillReport();
   std::string ExtraJson() const;
   absl::Status ReadExtra(const std::string& json);
@@ -108,6 +109,7 @@ class TrainingRun {
   std::unique_ptr<RunOutput> output_;
   std::unique_ptr<EmbeddedCluster> cluster_;
   Outside outside_;
+  int64_t traffic_before_ = 0;  // the step that is next
   std::unique_ptr<JobControl> control_;
   std::unique_ptr<ClientSession> session_;
 

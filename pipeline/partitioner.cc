@@ -24,7 +24,7 @@ constexpr double kUnknownFlops = 5e9;
 // Of a block: far above rounding, far below what could matter.
 constexpr double kShareSlack = 1e-9;
 // Process, libraries and buffers beside what a plan counts.
-constexpr int64_t kProcessBytes = int64_t{250} << 20;
+constexpr int64_t kProcessBytes = 250'000'000;
 
 // A request with everything it implies worked out.
 struct Problem {

@@ -90,6 +90,18 @@ TEST(DeployTest, PrometheusScrapesServicesOfTheCluster) {
   EXPECT_EQ(scraped, (std::set<std::string>{"coordinator", "worker-1", "worker-2", "client"}));
 }
 
+// The probe reads one variable; image and services must mean that one.
+TEST(DeployTest, HealthChecksAskWhereTheProbeLooks) {
+  const std::string probe = Text(kRoot / "deploy/healthcheck");
+  const std::set<std::string> asked = Matches(probe, "\\$\\{([A-Z_]+):\\?\\}");
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_THAT(Matches(Text(kRoot / "deploy/Dockerfile"), "ENV ([A-Z_]*HEALTH[A-Z_]*)="),
+              ::testing::Eq(asked));
+  const YAML::Node compose = YAML::Load(Text(kRoot / "deploy/compose.yml"));
+  for (const std::string service : {"coordinator", "worker-1", "client"})
+    EXPECT_TRUE(compose["services"][service]["environment"][*asked.begin()].IsDefined()) << service;
+}
+
 TEST(DeployTest, EveryConnectionOfTheClusterIsMutualTls) {
   const YAML::Node compose = YAML::Load(Text(kRoot / "deploy/compose.yml"));
   for (const std::string service : {"coordinator", "worker-1", "worker-2", "client"}) {
