@@ -78,7 +78,7 @@ class ClientSession {
                         absl::Span<const NamedTensor> optimizer_state);
 
   // Codec state of every party. `directory(party)` is where, "" = each party's own place. Hashes by
-  // party.
+  // party; an empty one: the party keeps none.
   using DirectoryOf = std::function<absl::StatusOr<std::string>(uint32_t party)>;
   absl::StatusOr<std::map<uint32_t, std::string>> SaveCodecs(uint64_t step,
                                                              const DirectoryOf& directory);

@@ -138,6 +138,11 @@ absl::StatusOr<bool> ClientSession::RestoreCodecs(uint64_t step,
                                                   std::string* reason) {
   bool whole = hashes.size() == workers_.size() + 1;
   if (!whole) *reason = "the checkpoint is of another number of workers";
+  for (const auto& [party, hash] : hashes) {
+    if (!whole || !hash.empty()) continue;
+    whole = false;
+    *reason = absl::StrCat(WorkerName(party), " kept none: it had no --state");
+  }
   if (whole) {
     for (const uint32_t party : workers_) {
       v1::Packet restore;

@@ -362,14 +362,19 @@ absl::Status Session::SetState() {
   return Tell(answer);
 }
 
-std::string Session::CodecDirectory(const std::string& directory) const {
-  return directory.empty() ? absl::StrCat(options_.state_dir, "/codecs") : directory;
+// Only an embedded cluster's client may say where on this machine something is written.
+std::string Session::CodecDirectory(const std::string& asked) const {
+  if (plan_.embedded() && !asked.empty()) return asked;
+  return options_.state_dir.empty() ? "" : absl::StrCat(options_.state_dir, "/codecs");
 }
 
 absl::Status Session::SaveCodecs(const v1::SaveCodecs& save) {
   v1::Packet answer;
-  // Only an embedded cluster's client may say where on this machine something is written.
-  const std::string directory = CodecDirectory(plan_.embedded() ? save.directory() : "");
+  const std::string directory = CodecDirectory(save.directory());
+  if (directory.empty()) {  // nothing is kept: no hash
+    answer.mutable_codecs_saved();
+    return Tell(answer);
+  }
   const absl::StatusOr<std::string> hash = runner_->SaveCodecs(directory);
   if (hash.ok()) {
     answer.mutable_codecs_saved()->set_hash(*hash);
@@ -395,11 +400,13 @@ void Session::KeepNewestCodecs(const std::string& directory, const std::string& 
 absl::Status Session::RestoreCodecs(const v1::RestoreCodecs& restore) {
   v1::Packet answer;
   absl::Status status = absl::OkStatus();
+  const std::string directory = CodecDirectory(restore.directory());
   if (restore.hash().empty()) {
     runner_->RequestKeyFrames();
+  } else if (directory.empty()) {
+    status = absl::FailedPreconditionError("codec state: expected --state DIR, got no folder");
   } else {
-    status = runner_->RestoreCodecs(CodecDirectory(plan_.embedded() ? restore.directory() : ""),
-                                    restore.hash());
+    status = runner_->RestoreCodecs(directory, restore.hash());
   }
   answer.mutable_codecs_restored()->set_ok(status.ok());
   answer.mutable_codecs_restored()->set_reason(std::string(status.message()));

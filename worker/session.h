@@ -80,7 +80,7 @@ class Session {
   absl::StatusOr<Tensor> FetchTensor(const std::string& name);
   absl::Status Tell(const v1::Packet& packet) { return links_.SendPacket(kClientParty, packet); }
   void TellFailure(const absl::Status& status);
-  std::string CodecDirectory(const std::string& directory) const;
+  std::string CodecDirectory(const std::string& asked) const;  // "": codec state is not kept
 
   const v1::Plan plan_;
   const uint32_t party_;

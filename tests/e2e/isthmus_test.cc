@@ -156,6 +156,24 @@ TEST_F(ClusterTest, MutualTlsFromFiles) {
   ExpectOneError(*stranger, "");
 }
 
+// Without --state nothing is kept: a checkpoint is still written, and a resumed run starts its
+// stores anew.
+TEST_F(ClusterTest, AWorkerWithoutAStateFolderKeepsNoCodecState) {
+  const bool had_codecs = fs::exists("/codecs");
+  StartCoordinator("127.0.0.1", {});
+  auto worker = StartWorker("bare", {});
+  const std::string job = Job("aqsgd(bits=4)", 100);
+  auto client = Train(job, {});
+  ASSERT_TRUE(Eventually([&] { return StepsDone() >= 5 || !client->Running(); }));
+  client->Signal(SIGINT);
+  EXPECT_EQ(client->Wait(), 130) << client->Error();
+  auto resumed = Start({"train", job, "--resume", "--coordinator", Coordinator()});
+  EXPECT_EQ(resumed->Wait(), 0) << resumed->Error();
+  EXPECT_THAT(resumed->Out() + resumed->Error(), HasSubstr("bare kept none: it had no --state"));
+  EXPECT_EQ(StepsDone(), 100);
+  EXPECT_EQ(fs::exists("/codecs"), had_codecs);
+}
+
 TEST_F(ClusterTest, ATakenPortNamesItsFlag) {
   StartCoordinator("127.0.0.1", {});
   auto second = Start({"coordinator", "--listen", Coordinator(), "--http", "127.0.0.1:0"});
