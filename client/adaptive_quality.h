@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -30,8 +31,20 @@ class AdaptiveQuality {
   static constexpr int kWindow = 4;                             // steps between two decisions
   static constexpr double kLinkBound = 1.12, kLinkIdle = 1.05;  // step time over computing alone
 
+  struct Change {
+    int64_t step = 0;  // the last one with the quality before
+    double offset_db = 0.0;
+    double ratio = 1.0;  // median step time over computing alone that led to it
+  };
+
   explicit AdaptiveQuality(double offset_db = 0.0)
       : offset_db_(std::clamp(offset_db, kFloorDb, kCeilingDb)) {}
+  // Goes on after `steps` steps, with what was changed in them.
+  AdaptiveQuality(double offset_db, int64_t steps, std::vector<Change> changes)
+      : AdaptiveQuality(offset_db) {
+    steps_ = steps;
+    changes_ = std::move(changes);
+  }
 
   double offset_db() const { return offset_db_; }
 
@@ -39,11 +52,6 @@ class AdaptiveQuality {
   // changes with the next step.
   bool Observe(double step_s, double computing_s);
 
-  struct Change {
-    int64_t step = 0;  // the last one with the quality before
-    double offset_db = 0.0;
-    double ratio = 1.0;  // median step time over computing alone that led to it
-  };
   const std::vector<Change>& changes() const { return changes_; }
 
  private:

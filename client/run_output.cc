@@ -149,6 +149,10 @@ absl::StatusOr<std::optional<Report>> RunOutput::CompletedReport(const std::stri
   return std::optional<Report>(*std::move(report));
 }
 
+bool RunOutput::HoldsCheckpoint(const std::string& folder) {
+  return !CheckpointFolder(absl::StrCat(folder, "/", kCheckpoints)).Steps().empty();
+}
+
 absl::StatusOr<std::unique_ptr<RunOutput>> RunOutput::Open(const std::string& folder,
                                                            OutputMode mode,
                                                            const std::string& job_json) {

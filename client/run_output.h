@@ -53,6 +53,9 @@ class RunOutput {
   // The report of an earlier run that completed; nullopt when there is none.
   static absl::StatusOr<std::optional<Report>> CompletedReport(const std::string& folder);
 
+  // Whether a run goes on from a step in `folder`, or starts at step 1.
+  static bool HoldsCheckpoint(const std::string& folder);
+
   // Check, then makes the folder, takes its lock and keeps the resolved job in it (job.json).
   // kOverwrite removes the earlier run's own files and nothing else. kResume on a folder without a
   // run is a new run.

@@ -95,6 +95,19 @@ std::vector<int64_t> AllOf(size_t n) {
   return indices;
 }
 
+// What an earlier run of codec: auto changed; rows of another form are passed over.
+std::vector<AdaptiveQuality::Change> QualityChangesIn(const nlohmann::json& extra) {
+  std::vector<AdaptiveQuality::Change> changes;
+  const auto rows = extra.find("quality_changes");
+  if (rows == extra.end() || !rows->is_array()) return changes;
+  for (const auto& row : *rows) {
+    if (row.is_array() && row.size() == 3 && row[0].is_number_integer() && row[1].is_number() &&
+        row[2].is_number())
+      changes.push_back({row[0].get<int64_t>(), row[1].get<double>(), row[2].get<double>()});
+  }
+  return changes;
+}
+
 }  // namespace
 
 bool TrainingRun::StopAsked() {
@@ -160,7 +173,7 @@ absl::Status TrainingRun::Begin() {
 
 absl::Status TrainingRun::ResumeFrom(const Checkpoint& checkpoint) {
   ISTHMUS_RETURN_IF_ERROR(session_->SetState(checkpoint.trained, checkpoint.optimizer));
-  ISTHMUS_RETURN_IF_ERROR(ReadExtra(checkpoint.extra_json));
+  ISTHMUS_RETURN_IF_ERROR(ReadExtra(checkpoint.extra_json, checkpoint.step));
   std::string reason;
   const bool embedded = cluster_ != nullptr;
   ISTHMUS_ASSIGN_OR_RETURN(const bool whole,
@@ -321,7 +334,12 @@ std::string TrainingRun::ExtraJson() const {
                    report_.time.decode_s, report_.time.wait_s};
   if (has_best_) extra["best_eval"] = best_eval_;
   extra["evals_without_better"] = evals_without_better_;
-  if (quality_.has_value()) extra["quality_offset_db"] = quality_->offset_db();
+  if (quality_.has_value()) {
+    extra["quality_offset_db"] = quality_->offset_db();
+    extra["quality_changes"] = nlohmann::ordered_json::array();
+    for (const AdaptiveQuality::Change& change : quality_->changes())
+      extra["quality_changes"].push_back({change.step, change.offset_db, change.ratio});
+  }
   extra["totals"] = nlohmann::ordered_json::array();
   for (const auto& row : Sum(earlier_totals_, session_->totals())) {
     const EdgeUse& u = row.use;
@@ -333,7 +351,7 @@ std::string TrainingRun::ExtraJson() const {
   return extra.dump();
 }
 
-absl::Status TrainingRun::ReadExtra(const std::string& json) {
+absl::Status TrainingRun::ReadExtra(const std::string& json, int64_t step) {
   const nlohmann::json extra = nlohmann::json::parse(json, nullptr, false);
   const auto number = [&extra](const char* key, double otherwise) {
     const auto it = extra.find(key);
@@ -348,8 +366,9 @@ absl::Status TrainingRun::ReadExtra(const std::string& json) {
     best_eval_ = number("best_eval", 0.0);
   }
   evals_without_better_ = static_cast<int64_t>(number("evals_without_better", 0.0));
-  if (quality_.has_value()) {
-    quality_.emplace(number("quality_offset_db", 0.0));
+  // The earlier run settled which codec; that it adapts, only this key says.
+  if (codec_left_open_ && extra.contains("quality_offset_db")) {
+    quality_.emplace(number("quality_offset_db", 0.0), step, QualityChangesIn(extra));
     session_->set_quality_offset_db(quality_->offset_db());
   }
   double* const times[] = {&report_.time.wall_s, &report_.time.compute_s, &report_.time.encode_s,

@@ -59,6 +59,8 @@ class TrainingRun {
 
   // training_run_prepare.cc
   absl::Status TakeOverEarlierRun();
+  absl::StatusOr<bool> CompletedEarlier(const Report& earlier) const;
+  int64_t TotalSteps(const Job::Train& train) const;
   absl::Status OpenModel();
   absl::Status ReadData();
   absl::Status CheckSplit() const;
@@ -86,7 +88,7 @@ class TrainingRun {
   bool BudgetUsed(int64_t step);  // --max-bytes has no room for it
   void FillReport();
   std::string ExtraJson() const;
-  absl::Status ReadExtra(const std::string& json);
+  absl::Status ReadExtra(const std::string& json, int64_t step);
   void Note(const std::string& text);
 
   Job job_;
@@ -114,6 +116,7 @@ class TrainingRun {
   std::unique_ptr<ClientSession> session_;
 
   Report report_;
+  bool codec_left_open_ = false;            // codec: auto, as the job says it
   std::optional<AdaptiveQuality> quality_;  // codec: auto
   int64_t first_step_ = 1;
   int64_t last_step_done_ = 0;

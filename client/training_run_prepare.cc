@@ -65,6 +65,7 @@ absl::Status TrainingRun::Prepare() {
                               : (context_.overwrite ? OutputMode::kOverwrite : OutputMode::kNew);
   ISTHMUS_RETURN_IF_ERROR(RunOutput::Check(job_.output, mode));
   ISTHMUS_RETURN_IF_ERROR(EdgeDump::Check(context_.dump));
+  codec_left_open_ = !job_.codec.given();
   if (context_.resume) ISTHMUS_RETURN_IF_ERROR(TakeOverEarlierRun());
   ISTHMUS_RETURN_IF_ERROR(OpenModel());
   ISTHMUS_RETURN_IF_ERROR(CheckSplit());
@@ -73,10 +74,10 @@ absl::Status TrainingRun::Prepare() {
   if (context_.resume) {
     ISTHMUS_ASSIGN_OR_RETURN(std::optional<Report> earlier,
                              RunOutput::CompletedReport(job_.output));
-    if (earlier.has_value() && earlier->steps >= facts_.total_steps) {
-      report_ = *std::move(earlier);
-      done_ = true;
-      return absl::OkStatus();
+    if (earlier.has_value()) {
+      ISTHMUS_ASSIGN_OR_RETURN(done_, CompletedEarlier(*earlier));
+      if (done_) report_ = *std::move(earlier);
+      if (done_) return absl::OkStatus();
     }
   }
   ISTHMUS_ASSIGN_OR_RETURN(codec_, ChooseCodec(job_, config_, facts_));
@@ -98,10 +99,23 @@ absl::Status TrainingRun::TakeOverEarlierRun() {
   if (!json.has_value()) return absl::OkStatus();
   ISTHMUS_ASSIGN_OR_RETURN(const Job earlier, ParseJob(*json, job_.output));
   ISTHMUS_RETURN_IF_ERROR(CheckResumable(earlier, job_));
-  if (!job_.codec.given()) job_.codec = earlier.codec;
+  // Without a checkpoint it starts at step 1, and no codec's state asks for the same one.
+  if (!job_.codec.given() && RunOutput::HoldsCheckpoint(job_.output)) job_.codec = earlier.codec;
   if (job_.data.sequence_length == 0) job_.data.sequence_length = earlier.data.sequence_length;
   if (job_.train.lora.targets.empty()) job_.train.lora.targets = earlier.train.lora.targets;
   return absl::OkStatus();
+}
+
+// Whether a completed run did all that is asked for now: data.patience may have ended it before its
+// last step, and would again.
+absl::StatusOr<bool> TrainingRun::CompletedEarlier(const Report& earlier) const {
+  if (earlier.steps >= facts_.total_steps) return true;
+  ISTHMUS_ASSIGN_OR_RETURN(const Job job, ParseJob(earlier.job_json, job_.output));
+  return job_.data.patience > 0 && TotalSteps(job.train) >= facts_.total_steps;
+}
+
+int64_t TrainingRun::TotalSteps(const Job::Train& train) const {
+  return train.steps.has_value() ? *train.steps : *train.epochs * step_windows_->steps_per_epoch();
 }
 
 absl::Status TrainingRun::OpenModel() {
@@ -160,8 +174,7 @@ absl::Status TrainingRun::ReadData() {
                         job_.train.seed);
   const int64_t per_epoch = step_windows_->steps_per_epoch();
   facts_.num_windows = static_cast<int64_t>(train_windows_.size());
-  facts_.total_steps =
-      job_.train.steps.has_value() ? *job_.train.steps : *job_.train.epochs * per_epoch;
+  facts_.total_steps = TotalSteps(job_.train);
   facts_.samples_repeat = facts_.total_steps > per_epoch;
   for (const std::vector<Window>* windows : {&train_windows_, &eval_windows_})
     for (const Window& window : *windows)

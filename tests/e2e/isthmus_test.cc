@@ -134,6 +134,50 @@ TEST_P(ResumeTest, AnInterruptedRunGoesOnToTheSameLosses) {
 
 INSTANTIATE_TEST_SUITE_P(Codecs, ResumeTest, ::testing::Values("none", "aqsgd(bits=4)"));
 
+nlohmann::json ReportIn(const std::string& file) {
+  return nlohmann::json::parse(FileText(file), nullptr, false);
+}
+
+// Slow links make the codec coarser by 1 dB after every four steps until it is at its floor, -4 dB.
+TEST_F(IsthmusTest, AutoGoesOnAdaptingWhereItsCheckpointLeftOff) {
+  const std::string job = Job("auto", 10, "link: {rate_mbps: 5, delay_ms: 40}\n");
+  ASSERT_EQ(Start({"train", job, "--quiet"})->Wait(), 0);
+  const nlohmann::json before = ReportIn(Run("report.json"))["codec_auto"];
+  ASSERT_EQ(before.size(), 2u) << before;
+  EXPECT_EQ(before[1]["offset_db"], -2.0);
+  auto resumed = Start({"train", job, "--quiet", "--resume", "--set", "train.steps=16"});
+  ASSERT_EQ(resumed->Wait(), 0) << resumed->Error();
+  const nlohmann::json after = ReportIn(Run("report.json"))["codec_auto"];
+  ASSERT_EQ(after.size(), 3u) << after;
+  EXPECT_EQ(after[0], before[0]);
+  EXPECT_EQ(after[1], before[1]);
+  EXPECT_EQ(after[2]["offset_db"], -3.0);
+  EXPECT_EQ(after[2]["step"], 14);
+}
+
+// So small a rate moves no loss: the first evaluation is the best, the next two are not better.
+TEST_F(IsthmusTest, PatienceEndsARunThatIsThenDone) {
+  const std::string job = Job("none", 8);
+  std::ofstream(folder_ + "/eval.txt") << "What say you to this? I say no more than truth.";
+  const auto train = [&](Words more) {
+    more.insert(more.begin(),
+                {"train", job, "--quiet", "--set", "data.eval=" + folder_ + "/eval.txt", "--set",
+                 "data.eval_every_steps=1", "--set", "data.patience=2", "--set",
+                 "train.optimizer.lr=1e-30"});
+    auto child = Start(more);
+    EXPECT_EQ(child->Wait(), 0) << child->Error();
+  };
+  train({});
+  const std::string report = FileText(Run("report.json"));
+  EXPECT_EQ(ReportIn(Run("report.json"))["status"], "completed");
+  EXPECT_EQ(StepsDone(), 3);
+  EXPECT_EQ(ReportIn(Run("checkpoints/best/manifest.json"))["step"], 1);
+  train({"--resume"});
+  EXPECT_EQ(FileText(Run("report.json")), report);
+  train({"--resume", "--set", "train.steps=9"});
+  EXPECT_EQ(StepsDone(), 4);
+}
+
 TEST_F(ClusterTest, MutualTlsFromFiles) {
   const std::string certificates = folder_ + "/certificates";
   Child make(ISTHMUS_SOURCE_DIR "/deploy/certificates/make.sh",
