@@ -33,6 +33,15 @@ TEST(AdaptiveQualityTest, GetsFinerWhereLinksHaveRoom) {
   EXPECT_EQ(quality.offset_db(), AdaptiveQuality::kCeilingDb);
 }
 
+TEST(AdaptiveQualityTest, GoesOnAfterTheStepsOfAnEarlierRun) {
+  AdaptiveQuality quality(-1.0, 10, {{4, -1.0, 2.0}});
+  EXPECT_TRUE(Window(&quality, 2.0));
+  EXPECT_EQ(quality.offset_db(), -2.0);
+  ASSERT_EQ(quality.changes().size(), 2u);
+  EXPECT_EQ(quality.changes()[0].step, 4);
+  EXPECT_EQ(quality.changes()[1].step, 10 + AdaptiveQuality::kWindow);
+}
+
 TEST(AdaptiveQualityTest, StaysBetweenTheThresholds) {
   AdaptiveQuality quality;
   EXPECT_FALSE(Window(&quality, 0.5 * (AdaptiveQuality::kLinkBound + AdaptiveQuality::kLinkIdle)));
