@@ -9,10 +9,9 @@
 
 namespace isthmus {
 
-nlohmann::ordered_json ToJson(
-    const v1::ListWorkersResponse& response);  // [{"name","address","state",…}]
-nlohmann::ordered_json ToJson(
-    const v1::ListJobsResponse& response);  // [{"id","name","status","step",…}]
+// Lists of the rows that the coordinator's HTTP API shows too (coordinator/rows_json.h).
+nlohmann::ordered_json ToJson(const v1::ListWorkersResponse& response);
+nlohmann::ordered_json ToJson(const v1::ListJobsResponse& response);
 std::string TableOf(const v1::ListWorkersResponse& response);
 std::string TableOf(const v1::ListJobsResponse& response);
 

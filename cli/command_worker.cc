@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 
+#include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "cli/commands.h"
 #include "cli/dump_flags.h"
@@ -42,6 +43,10 @@ absl::Status RunWorkerCommand(const Invocation& in) {
   WorkerOptions options = OptionsOf(in);
   ISTHMUS_ASSIGN_OR_RETURN(options.dump, DumpOf(in));
   ISTHMUS_ASSIGN_OR_RETURN(const auto exporter, StartMetrics(in, "worker", TlsOf(in)));
+  if (exporter != nullptr) {
+    const std::string asked = in.Text("metrics");
+    options.metrics = absl::StrCat(asked.substr(0, asked.rfind(':')), ":", exporter->port());
+  }
   ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in));
   const auto ready = [](int port) { ReportReady({.grpc = port, .http = 0}); };
   ISTHMUS_RETURN_IF_ERROR(

@@ -1,11 +1,11 @@
 #include "coordinator/http_api.h"
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "coordinator/rows_json.h"
 #include "coordinator/status_page.h"
 #include "metrics/exporter/exporter.h"
 #include "metrics/metrics.h"
@@ -22,51 +22,6 @@ constexpr absl::string_view kJobPrefix = "/api/v1/jobs/";
 // Names come from peers: bytes that are not UTF-8 are replaced, never thrown about.
 std::string Dump(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-}
-
-Json Number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
-Json ToJson(const v1::WorkerRow& row) {
-  const v1::WorkerInfo& info = row.info();
-  Json json;
-  json["name"] = info.name();
-  json["state"] = row.state();
-  json["job"] = row.job_id().empty() ? Json(nullptr) : Json(row.job_id());
-  json["stages"] = Json::array();
-  for (uint32_t stage : row.stages()) json["stages"].push_back(stage);
-  json["memory_bytes"] = row.memory_bytes();
-  json["store_bytes"] = row.store_bytes();
-  json["memory_limit_bytes"] = info.memory_limit_bytes();
-  json["address"] = info.address();
-  json["metrics_address"] = info.metrics_address();
-  json["device"] = info.device();
-  json["engine"] = info.engine();
-  json["threads"] = info.threads();
-  json["flops"] = Number(info.flops());
-  json["rate_mbps"] = Number(info.rate_mbps());
-  json["version"] = info.version();
-  json["heartbeat_age_s"] = static_cast<double>(row.last_heartbeat_age_us()) * 1e-6;
-  return json;
-}
-
-Json ToJson(const v1::JobRow& row) {
-  Json json;
-  json["id"] = row.id();
-  json["name"] = row.name();
-  json["status"] = row.status();
-  json["step"] = row.step();
-  json["total_steps"] = row.total_steps();
-  json["loss"] = row.step() > 0 ? Number(row.loss()) : Json(nullptr);
-  json["tokens_per_s"] = Number(row.tokens_per_s());
-  json["wire_bytes"] = row.wire_bytes();
-  json["message"] = row.message();
-  json["workers"] = Json::array();
-  for (const std::string& worker : row.workers()) json["workers"].push_back(worker);
-  json["submitted_unix_s"] = static_cast<double>(row.submitted_unix_us()) * 1e-6;
-  json["ended_unix_s"] = row.ended_unix_us() > 0
-                             ? Json(static_cast<double>(row.ended_unix_us()) * 1e-6)
-                             : Json(nullptr);
-  return json;
 }
 
 HttpResponse NotFoundJson(const std::string& what) {
@@ -111,17 +66,17 @@ std::pair<HttpResponse, std::string> Route(const HttpSources& sources, const std
 
 std::string WorkersJson(absl::Span<const v1::WorkerRow> workers) {
   Json rows = Json::array();
-  for (const v1::WorkerRow& row : workers) rows.push_back(ToJson(row));
+  for (const v1::WorkerRow& row : workers) rows.push_back(JsonOf(row));
   return Dump(Json{{"workers", std::move(rows)}});
 }
 
 std::string JobsJson(absl::Span<const v1::JobRow> jobs) {
   Json rows = Json::array();
-  for (const v1::JobRow& row : jobs) rows.push_back(ToJson(row));
+  for (const v1::JobRow& row : jobs) rows.push_back(JsonOf(row));
   return Dump(Json{{"jobs", std::move(rows)}});
 }
 
-std::string JobJson(const v1::JobRow& job) { return Dump(ToJson(job)); }
+std::string JobJson(const v1::JobRow& job) { return Dump(JsonOf(job)); }
 
 HttpHandler MakeHttpApi(HttpSources sources) {
   return [sources = std::move(sources)](const std::string& path) {

@@ -139,13 +139,23 @@ class SessionTable {
 
 std::string HostOf(const std::string& address) { return address.substr(0, address.rfind(':')); }
 
+bool IsEveryHost(const std::string& host) {
+  return host == "0.0.0.0" || host == "[::]" || host.empty();
+}
+
 absl::StatusOr<std::string> AdvertisedAddress(const WorkerOptions& options, int port) {
   if (!options.advertise.empty()) return options.advertise;
   const std::string host = HostOf(options.listen);
-  if (host == "0.0.0.0" || host == "[::]" || host.empty())
+  if (IsEveryHost(host))
     return InvalidArgument(
         "--advertise: expected HOST:PORT that peers can reach, since --listen is ", options.listen);
   return absl::StrCat(host, ":", port);
+}
+
+// Where /metrics is, for people and scrapers: on every interface it is at the host that peers dial.
+std::string MetricsAddress(const std::string& metrics, const std::string& advertised) {
+  if (metrics.empty() || !IsEveryHost(HostOf(metrics))) return metrics;
+  return absl::StrCat(HostOf(advertised), metrics.substr(metrics.rfind(':')));
 }
 
 // What the partitioner is told: speed of one block of a middling size, forward, in floating-point
@@ -235,6 +245,7 @@ absl::Status RunWorker(const WorkerOptions& options, Engine* engine,
   v1::WorkerInfo hello;
   hello.set_name(options.name.empty() ? DefaultName(server->port()) : options.name);
   ISTHMUS_ASSIGN_OR_RETURN(*hello.mutable_address(), AdvertisedAddress(options, server->port()));
+  hello.set_metrics_address(MetricsAddress(options.metrics, hello.address()));
   hello.set_flops(MeasureFlops(engine, options));
   ISTHMUS_ASSIGN_OR_RETURN(const double rate_mbps, LinkRateOf(options));
   hello.set_rate_mbps(rate_mbps);

@@ -17,6 +17,7 @@ struct WorkerOptions {
   std::string coordinator;  // HOST:PORT
   std::string listen = "127.0.0.1:7601";
   std::string advertise;  // how peers reach it; empty: the address it listens on
+  std::string metrics;    // HOST:PORT where it serves /metrics; empty: nowhere
   std::string name;       // empty: host name and port
   std::string state_dir;  // codec state, weight cache
   WeightPlaces weights;

@@ -89,6 +89,7 @@ v1::WorkerRow Worker() {
   v1::WorkerRow row;
   row.mutable_info()->set_name("w1");
   row.mutable_info()->set_address("127.0.0.1:7601");
+  row.mutable_info()->set_metrics_address("127.0.0.1:9464");
   row.set_state("busy");
   row.set_job_id("job-2");
   row.add_stages(1);
@@ -130,6 +131,7 @@ TEST_F(HttpTest, JsonOfWorkersAndJobs) {
   EXPECT_EQ(workers["workers"][0]["stages"], json::array({1}));
   EXPECT_EQ(workers["workers"][0]["memory_bytes"], 1234);
   EXPECT_EQ(workers["workers"][0]["store_bytes"], 56);
+  EXPECT_EQ(workers["workers"][0]["metrics_address"], "127.0.0.1:9464");
   const json jobs = json::parse(Body(Get(port_, "/api/v1/jobs")), nullptr, false);
   ASSERT_EQ(jobs["jobs"].size(), 1u);
   EXPECT_EQ(jobs["jobs"][0]["id"], "job-2");

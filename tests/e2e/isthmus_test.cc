@@ -218,6 +218,29 @@ TEST_F(ClusterTest, AWorkerWithoutAStateFolderKeepsNoCodecState) {
   EXPECT_EQ(fs::exists("/codecs"), had_codecs);
 }
 
+TEST_F(ClusterTest, AWorkerIsListedWithWhereItsMetricsAre) {
+  StartCoordinator("127.0.0.1", {});
+  const std::string metrics = std::to_string(FreePort());
+  const auto worker = [&](const std::string& name, const std::string& metrics_address) {
+    return Start({"worker", "--coordinator", Coordinator(), "--listen", "127.0.0.1:0", "--insecure",
+                  "--name", name, "--metrics", metrics_address});
+  };
+  const auto first = worker("a", "0.0.0.0:" + metrics), second = worker("b", "off");
+  nlohmann::json rows;
+  ASSERT_TRUE(Eventually([&] {
+    auto question = Start({"workers", "--json", "--coordinator", Coordinator()});
+    if (question->Wait() != 0) return false;
+    rows = nlohmann::json::parse(question->Out(), nullptr, false)["workers"];
+    return rows.size() == 2;
+  }));
+  EXPECT_EQ(rows[0]["metrics_address"], "127.0.0.1:" + metrics);
+  EXPECT_EQ(rows[1]["metrics_address"], "");
+  // The keys are those of /api/v1/workers.
+  for (const char* key : {"flops", "rate_mbps", "heartbeat_age_s"})
+    EXPECT_TRUE(rows[0][key].is_number()) << key;
+  EXPECT_TRUE(rows[0]["job"].is_null());
+}
+
 TEST_F(ClusterTest, ATakenPortNamesItsFlag) {
   StartCoordinator("127.0.0.1", {});
   auto second = Start({"coordinator", "--listen", Coordinator(), "--http", "127.0.0.1:0"});
