@@ -13,6 +13,8 @@
 namespace isthmus {
 namespace {
 
+constexpr double kLeastDb = -20;
+
 const std::vector<std::string>& PredictWords() {
   static const auto* words = new std::vector<std::string>{"auto", "slot", "sample", "off"};
   return *words;
@@ -39,7 +41,7 @@ class EcqCodec final : public Codec {
     backward.has_floor = false;
     switch (options_.target) {
       case EcqTarget::kDecibel:
-        backward.value = options_.value - 10;
+        backward.value = std::max(kLeastDb, options_.value - 10);
         break;
       case EcqTarget::kBits:
         backward.value = std::max(0.75, options_.value - 0.5);
@@ -104,7 +106,7 @@ absl::Status ReadTarget(const SpecArguments& arguments, EcqOptions* options) {
     options->target = EcqTarget::kBytes;
     return ReadNumber(arguments, "bytes", 16, 1e12, &options->value);
   }
-  return ReadNumber(arguments, "db", -20, 80, &options->value);
+  return ReadNumber(arguments, "db", kLeastDb, 80, &options->value);
 }
 
 absl::Status ReadFloor(const SpecArguments& arguments, EcqOptions* options) {
@@ -112,7 +114,7 @@ absl::Status ReadFloor(const SpecArguments& arguments, EcqOptions* options) {
   if (options->has_floor && options->target == EcqTarget::kDecibel) {
     return InvalidArgument("codec ecq: floor: expected it with bits or bytes, got it with db");
   }
-  return ReadNumber(arguments, "floor", -20, 80, &options->floor_db);
+  return ReadNumber(arguments, "floor", kLeastDb, 80, &options->floor_db);
 }
 
 absl::Status ReadPredictors(const SpecArguments& arguments, EcqOptions* options) {

@@ -131,5 +131,16 @@ TEST(BitsPerElement, CountsEverythingOnTheWire) {
   EXPECT_DOUBLE_EQ(BitsPerElement(0, 0), 0.0);
 }
 
+// Ten decibels below the least there is would be no spec.
+TEST(Spec, BackwardOfTheCoarsestEcqIsASpec) {
+  for (const char* text : {"ecq(db=-20)", "ecq(db=-13)", "ecq(bits=0.05)", "ecq(db=80)"}) {
+    const auto codec = Codec::Parse(text);
+    if (!codec.ok()) continue;
+    const auto backward = Codec::Parse((*codec)->BackwardText());
+    EXPECT_TRUE(backward.ok()) << text << ": " << backward.status();
+  }
+  EXPECT_TRUE(Codec::Parse("ecq(db=-13)").ok());
+}
+
 }  // namespace
 }  // namespace isthmus
