@@ -5,6 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
+#include "compression/store_folder.h"
 
 namespace isthmus {
 namespace {
@@ -69,6 +70,7 @@ absl::StatusOr<std::unique_ptr<CutModel>> CutModel::Open(Engine* engine, const M
     shape.num_samples = options.num_samples;
     shape.max_sample_tokens = options.max_sample_tokens;
     shape.total_steps = options.num_samples;
+    shape.state_dir = StoreFolder("");
     // The last of two cuts leads back to the client, which knows what crossed the first.
     const bool back = options.cuts.after.size() == 2 && shape.edge == 1;
     shape.shared_row_ids = shape.shared_earlier = back;

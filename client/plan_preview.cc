@@ -73,12 +73,13 @@ absl::StatusOr<PlanPreview> PreviewPlan(const Job& given, std::vector<v1::Worker
   if (job.data.sequence_length == 0) job.data.sequence_length = config.max_positions;
   if (job.train.lora.targets.empty()) job.train.lora.targets = DefaultLoraTargets(config);
   ISTHMUS_ASSIGN_OR_RETURN(const DataFacts facts, FactsOf(job, config));
-  ISTHMUS_ASSIGN_OR_RETURN(const ChosenCodec codec, ChooseCodec(job, config, facts));
   ClientHost host;
+  host.embedded = workers.empty();
+  ISTHMUS_ASSIGN_OR_RETURN(const ChosenCodec codec,
+                           ChooseCodec(job, config, facts, StoresHere(job, config, host.embedded)));
   TrainSpec spec = TrainSpecOf(job);
   spec.threads = host.threads;
   host.speed = MeasureClient(engine, config, spec, std::min<int64_t>(facts.max_window_tokens, 256));
-  host.embedded = workers.empty();
   if (host.embedded) workers = EmbeddedWorkers(job, host.speed.forward_flops);
   ISTHMUS_ASSIGN_OR_RETURN(const v1::PlanRequest request,
                            MakePlanRequest(job, config, model.get(), facts, codec, host));

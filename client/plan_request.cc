@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "client/report.h"
-#include "compression/codec.h"
 #include "link/frame.h"
 #include "model/cost.h"
 #include "pipeline/plan.h"
@@ -27,10 +28,20 @@ int64_t AvailableMemoryBytes() {
   return static_cast<int64_t>(kib) * 1024;
 }
 
-// One end of one edge, both directions.
-absl::StatusOr<Codec::StateSize> StoreOfOneEdge(const std::string& forward,
-                                                const std::string& backward,
-                                                const ModelConfig& config, const DataFacts& data) {
+// Of the file system that `folder` is on or will be on; nullopt where it does not tell.
+std::optional<int64_t> FreeBytes(const std::string& folder) {
+  std::error_code error;
+  std::filesystem::path at = std::filesystem::absolute(folder, error);
+  while (!std::filesystem::exists(at, error) && at.has_relative_path()) at = at.parent_path();
+  const std::filesystem::space_info space = std::filesystem::space(at, error);
+  if (error) return std::nullopt;
+  return static_cast<int64_t>(space.available);
+}
+
+// `ends` ends of edges, both directions of each.
+absl::StatusOr<Codec::StateSize> StoreSize(const std::string& forward, const std::string& backward,
+                                           const ModelConfig& config, const DataFacts& data,
+                                           int64_t ends) {
   Codec::StateSize total;
   for (const auto& [spec, direction] :
        {std::pair(forward, Direction::kForward), std::pair(backward, Direction::kBackward)}) {
@@ -42,28 +53,39 @@ absl::StatusOr<Codec::StateSize> StoreOfOneEdge(const std::string& forward,
     shape.max_sample_tokens = data.max_window_tokens;
     shape.total_steps = data.total_steps;
     const Codec::StateSize size = codec->StateSizeFor(shape);
-    total.ram_bytes += size.ram_bytes;
-    total.file_bytes += size.file_bytes;
+    total.ram_bytes += ends * size.ram_bytes;
+    total.file_bytes += ends * size.file_bytes;
   }
   return total;
 }
 
 }  // namespace
 
+int64_t EmbeddedStages(const Job& job, const ModelConfig& config) {
+  if (job.pipeline.stages > 0) return job.pipeline.stages;
+  return std::min(job.cluster.workers,
+                  config.num_layers - job.split.head_layers - job.split.tail_layers);
+}
+
+StorePlace StoresHere(const Job& job, const ModelConfig& config, bool embedded) {
+  const int64_t back = job.split.labels == LabelsAt::kClient ? 1 : 0;  // the edge to the tail
+  const int64_t ends = embedded ? 2 * (EmbeddedStages(job, config) + back) : 1 + back;
+  return {ends, absl::StrCat(job.output, "/state")};
+}
+
 absl::StatusOr<ChosenCodec> ChooseCodec(const Job& job, const ModelConfig& config,
-                                        const DataFacts& data) {
+                                        const DataFacts& data, const StorePlace& place) {
   if (job.codec.given()) return ChosenCodec{job.codec.forward, job.codec.backward, ""};
   constexpr const char* kBackward = "ecq(db=10)";
   std::string forward = "ecq(db=20)";
   std::string why = "samples repeat and the store fits";
   if (data.samples_repeat) {
     ISTHMUS_ASSIGN_OR_RETURN(const Codec::StateSize store,
-                             StoreOfOneEdge(forward, kBackward, config, data));
-    const int64_t two_edges = 2 * store.ram_bytes;
-    if (two_edges > AvailableMemoryBytes() / 2) {
+                             StoreSize(forward, kBackward, config, data, place.ends));
+    if (store.ram_bytes > AvailableMemoryBytes() / 2) {
       forward = "ecq(db=20,predict=slot)";
-      why =
-          absl::StrFormat("a store of %.1f GB does not fit", 1e-9 * static_cast<double>(two_edges));
+      why = absl::StrFormat("a store of %.1f GB does not fit",
+                            1e-9 * static_cast<double>(store.ram_bytes));
     }
   } else {
     forward = "ecq(db=20,predict=slot)";
@@ -75,30 +97,23 @@ absl::StatusOr<ChosenCodec> ChooseCodec(const Job& job, const ModelConfig& confi
                      true};
 }
 
-absl::Status CheckStores(const ChosenCodec& codec, const ModelConfig& config, const DataFacts& data,
-                         bool client_has_two_edges, std::string* notice) {
-  ISTHMUS_ASSIGN_OR_RETURN(Codec::StateSize store,
-                           StoreOfOneEdge(codec.forward, codec.backward, config, data));
-  if (client_has_two_edges) {
-    store.ram_bytes *= 2;
-    store.file_bytes *= 2;
-  }
+absl::StatusOr<Codec::StateSize> CheckStores(const ChosenCodec& codec, const ModelConfig& config,
+                                             const DataFacts& data, const StorePlace& place) {
+  ISTHMUS_ASSIGN_OR_RETURN(const Codec::StateSize store,
+                           StoreSize(codec.forward, codec.backward, config, data, place.ends));
+  const std::string cause = absl::StrCat(place.ends, " stores of ", data.num_windows,
+                                         " samples of ", data.max_window_tokens, " tokens");
   const int64_t available = AvailableMemoryBytes();
   if (available > 0 && store.ram_bytes > available)
-    return InvalidArgument("codec: expected a store of at most ", available, " bytes, got ",
-                           store.ram_bytes, " for ", data.num_windows, " samples of ",
-                           data.max_window_tokens,
-                           " tokens (store=mmap, dtype=int8 or capacity= make it smaller)");
-  std::error_code error;
-  const auto space = std::filesystem::space(std::filesystem::temp_directory_path(error), error);
-  if (!error && store.file_bytes > static_cast<int64_t>(space.available))
-    return InvalidArgument("codec: expected a store file of at most ", space.available,
-                           " bytes, got ", store.file_bytes);
-  if (store.ram_bytes + store.file_bytes > (int64_t{1} << 20))
-    *notice = absl::StrFormat("codec store at this end: %.1f MB in memory, %.1f MB in files",
-                              1e-6 * static_cast<double>(store.ram_bytes),
-                              1e-6 * static_cast<double>(store.file_bytes));
-  return absl::OkStatus();
+    return InvalidArgument("codec: expected stores of at most ", available, " bytes, got ",
+                           store.ram_bytes, " for ", cause,
+                           " (store=mmap, dtype=int8 or capacity= make them smaller)");
+  const std::optional<int64_t> free = FreeBytes(place.folder);
+  if (free.has_value() && store.file_bytes > *free)
+    return InvalidArgument("codec: expected store files of at most ", *free, " bytes, got ",
+                           store.file_bytes, " for ", cause, " (", place.folder,
+                           "; dtype=int8 or capacity= make them smaller)");
+  return store;
 }
 
 TrainSpec TrainSpecOf(const Job& job) {
@@ -144,11 +159,7 @@ absl::StatusOr<v1::PlanRequest> MakePlanRequest(const Job& job, const ModelConfi
   request.set_codec_forward(codec.forward);
   request.set_codec_backward(codec.backward);
   request.set_schedule(std::string(Name(job.pipeline.schedule)));
-  // An embedded cluster has just the workers that were asked for, at most one a block.
-  const int64_t middle = config.num_layers - job.split.head_layers - job.split.tail_layers;
-  const int64_t embedded_stages =
-      job.pipeline.stages > 0 ? job.pipeline.stages : std::min(job.cluster.workers, middle);
-  request.set_stages(host.embedded ? embedded_stages : job.pipeline.stages);
+  request.set_stages(host.embedded ? EmbeddedStages(job, config) : job.pipeline.stages);
   request.set_micro_batch_size(job.train.micro_batch_size);
   request.set_micro_batches(job.train.micro_batches);
   request.set_sequence_length(data.max_window_tokens);

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/job.h"
+#include "compression/codec.h"
 #include "engine/stage.h"
 #include "isthmus/v1/plan.pb.h"
 #include "model/weights.h"
@@ -26,15 +27,26 @@ struct ChosenCodec {
   std::string why;        // one line for the user; empty where the job named the codec
   bool adaptive = false;  // codec: auto: the quality follows the links
 };
-// `codec: auto` and a job that names no codec: ecq at 20 dB forward and 10 dB backward, with a
-// store where samples repeat and it fits in half of the free memory.
-absl::StatusOr<ChosenCodec> ChooseCodec(const Job& job, const ModelConfig& config,
-                                        const DataFacts& data);
+// Stages, and workers, of an embedded cluster: what the job asks for, at most one a block.
+int64_t EmbeddedStages(const Job& job, const ModelConfig& config);
 
-// Refuses a store that does not fit this machine, with its size. `notice` gets the size of one that
-// does (0: no line).
-absl::Status CheckStores(const ChosenCodec& codec, const ModelConfig& config, const DataFacts& data,
-                         bool client_has_two_edges, std::string* notice);
+// What codec stores this machine has to have room for.
+struct StorePlace {
+  int64_t ends = 1;    // ends of edges that are here
+  std::string folder;  // where store=mmap puts its files; need not be there yet
+};
+// The client's ends; with an embedded cluster those of its workers as well.
+StorePlace StoresHere(const Job& job, const ModelConfig& config, bool embedded);
+
+// `codec: auto` and a job that names no codec: ecq at 20 dB forward and 10 dB backward, with a
+// store where samples repeat and those here fit in half of the free memory.
+absl::StatusOr<ChosenCodec> ChooseCodec(const Job& job, const ModelConfig& config,
+                                        const DataFacts& data, const StorePlace& place);
+
+// Bytes of all stores here. Makes nothing. kInvalidArgument, with the size, for those that do not
+// fit the free memory or the file system of `place.folder`.
+absl::StatusOr<Codec::StateSize> CheckStores(const ChosenCodec& codec, const ModelConfig& config,
+                                             const DataFacts& data, const StorePlace& place);
 
 TrainSpec TrainSpecOf(const Job& job);
 

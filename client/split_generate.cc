@@ -8,6 +8,7 @@
 #include "client/plan_request.h"
 #include "client/report.h"
 #include "client/session.h"
+#include "compression/store_folder.h"
 #include "link/coordinator_client.h"
 #include "link/frame.h"
 #include "pipeline/plan.h"
@@ -78,7 +79,7 @@ class CoordinatedLogits : public SplitLogits {
     session.engine = engine;
     session.threads = options.threads;
     session.device = options.device;
-    session.state_dir = options.state_dir;
+    session.state_dir = StoreFolder("");
     session.grpc.tls = options.tls;
     ISTHMUS_ASSIGN_OR_RETURN(session_,
                              ClientSession::Make(control_->plan(), model->config(), model));

@@ -23,7 +23,6 @@ struct SplitGenerateOptions {
   const Adapter* adapter = nullptr;  // outlives Open
   int64_t threads = 0;
   std::string device = "cpu";
-  std::string state_dir;
 };
 
 // One block at each end stays here (none where the model has too few). `engine` and `model` outlive

@@ -105,6 +105,7 @@ class TrainingRun {
   std::optional<StepWindows> step_windows_;
   DataFacts facts_;
   ChosenCodec codec_;
+  Codec::StateSize stores_;  // on this machine
   std::optional<Adapter> start_adapter_;
   std::optional<Checkpoint> checkpoint_;
 

@@ -3,6 +3,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/str_format.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -22,6 +23,14 @@ double LinkRateTo(const std::string& coordinator, const TlsFiles& tls) {
   const absl::StatusOr<LinkRate> rate =
       MeasureLinkRate(coordinator, tls, /*wait_us=*/0, /*rounds=*/2);
   return rate.ok() ? rate->slower_mbps() : 0.0;
+}
+
+// "" for stores that nobody would notice.
+std::string StoresLine(const Codec::StateSize& stores) {
+  if (stores.ram_bytes + stores.file_bytes <= (int64_t{1} << 20)) return "";
+  return absl::StrFormat("codec stores on this machine: %.1f MB in memory, %.1f MB in files",
+                         1e-6 * static_cast<double>(stores.ram_bytes),
+                         1e-6 * static_cast<double>(stores.file_bytes));
 }
 
 }  // namespace
@@ -80,13 +89,12 @@ absl::Status TrainingRun::Prepare() {
       if (done_) return absl::OkStatus();
     }
   }
-  ISTHMUS_ASSIGN_OR_RETURN(codec_, ChooseCodec(job_, config_, facts_));
-  std::string stores;
-  ISTHMUS_RETURN_IF_ERROR(
-      CheckStores(codec_, config_, facts_, job_.split.labels == LabelsAt::kClient, &stores));
+  const StorePlace place = StoresHere(job_, config_, context_.coordinator.empty());
+  ISTHMUS_ASSIGN_OR_RETURN(codec_, ChooseCodec(job_, config_, facts_, place));
+  ISTHMUS_ASSIGN_OR_RETURN(stores_, CheckStores(codec_, config_, facts_, place));
   if (codec_.adaptive) quality_.emplace();
   if (!codec_.why.empty()) Note(codec_.why);
-  if (!stores.empty()) Note(stores);
+  if (const std::string stores = StoresLine(stores_); !stores.empty()) Note(stores);
   // What was left open is settled now, so that a resumed run finds it.
   job_.codec.forward = codec_.forward;
   job_.codec.backward = codec_.backward;
@@ -217,14 +225,12 @@ absl::Status TrainingRun::Connect() {
 
 absl::Status TrainingRun::StartCluster() {
   ClusterOptions options;
-  options.workers =
-      job_.pipeline.stages > 0
-          ? job_.pipeline.stages
-          : std::min(job_.cluster.workers,
-                     config_.num_layers - job_.split.head_layers - job_.split.tail_layers);
+  options.workers = EmbeddedStages(job_, config_);
   options.threads = threads_;
   options.device = context_.device;
   options.model_root = job_.model;
+  // Codec state goes to the checkpoints: only store files need a place.
+  if (stores_.file_bytes > 0) options.state_dir = output_->Path("state");
   options.link_rate_mbps = job_.link.rate_mbps;
   options.link_delay_ms = job_.link.delay_ms;
   options.dump_dir = context_.dump.directory;

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <vector>
 
+#include "absl/strings/str_replace.h"
 #include "base/status.h"
 #include "compression/synthetic_source.h"
 
@@ -22,7 +23,11 @@ absl::StatusOr<FrameEstimate> EstimateFrame(const Codec& codec, const EdgeShape&
   small.num_samples = 1;
   small.max_sample_tokens = tokens;
   small.state_dir.clear();
-  ISTHMUS_ASSIGN_OR_RETURN(const std::unique_ptr<Encoder> encoder, codec.MakeEncoder(small));
+  // The place of a store changes no byte of a frame, and whoever plans need not be able to write.
+  ISTHMUS_ASSIGN_OR_RETURN(
+      const std::shared_ptr<const Codec> in_memory,
+      Codec::Parse(absl::StrReplaceAll(codec.canonical(), {{"store=mmap", "store=ram"}})));
+  ISTHMUS_ASSIGN_OR_RETURN(const std::unique_ptr<Encoder> encoder, in_memory->MakeEncoder(small));
   ISTHMUS_ASSIGN_OR_RETURN(std::vector<float> rows,
                            SyntheticValues("gaussian", tokens, shape.width));
   ISTHMUS_ASSIGN_OR_RETURN(const std::vector<float> change,

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/status.h"
+#include "compression/store_folder.h"
 #include "model/config.h"
 #include "pipeline/state_transfer.h"
 
@@ -131,7 +132,7 @@ absl::Status Session::LoadStages() {
                            options_.engine->MakeStages(config, train, RangesOfParty(plan_, party_),
                                                        weights_.get(), shared));
   ISTHMUS_ASSIGN_OR_RETURN(runner_, StageRunner::Make(plan_, party_, group_.get(), &inbox_, &links_,
-                                                      options_.state_dir));
+                                                      StoreFolder(options_.state_dir)));
   if (!options_.dump.directory.empty())
     runner_->set_edge_dump(std::make_unique<EdgeDump>(options_.dump));
   runner_->set_control_handler([this](Received received) -> absl::Status {

@@ -31,7 +31,9 @@ namespace isthmus {
 struct SessionOptions {
   Engine* engine = nullptr;
   WeightPlaces weights;
-  std::string state_dir;  // codec state between runs; stores that are memory-mapped
+  // Codec state between runs; stores that are memory-mapped. "": no codec state is kept, and such
+  // stores are temporary files.
+  std::string state_dir;
   int64_t threads = 0;
   std::string device = "cpu";
   GrpcOptions grpc;  // for the links this worker dials

@@ -99,6 +99,14 @@ TEST_F(EvaluateTest, FewerBitsCostMoreLoss) {
   EXPECT_GT(int4, int8);
 }
 
+TEST_F(EvaluateTest, AStoreInAFileIsTheOneInMemory) {
+  const Evaluation file = Evaluated({1, 3}, "aqsgd(bits=4,store=mmap)");
+  const Evaluation memory = Evaluated({1, 3}, "aqsgd(bits=4,store=ram)");
+  EXPECT_EQ(file.total().loss_sum, memory.total().loss_sum);
+  ASSERT_EQ(file.cuts.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) EXPECT_EQ(file.cuts[i].wire_bytes, memory.cuts[i].wire_bytes);
+}
+
 TEST_F(EvaluateTest, WindowsPredictEveryIdButTheFirst) {
   EXPECT_EQ(Evaluated({}, "none", 32).total().tokens, Evaluated({}, "none").total().tokens);
 }

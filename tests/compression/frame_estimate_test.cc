@@ -37,6 +37,21 @@ TEST(FrameEstimate, WhatIsRememberedNeedNotBeSentAgain) {
   EXPECT_LT(estimate.later_bits, 0.5 * estimate.first_bits);
 }
 
+TEST(FrameEstimate, AStoreInAFileNeedsNoFolder) {
+  const auto estimate_of = [](const char* spec) {
+    EdgeShape shape;
+    shape.width = 64;
+    shape.max_sample_tokens = 16;
+    return EstimateFrame(**Codec::Parse(spec), shape);
+  };
+  const auto file = estimate_of("aqsgd(bits=4,store=mmap)");
+  const auto memory = estimate_of("aqsgd(bits=4,store=ram)");
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->first_bits, memory->first_bits);
+  EXPECT_EQ(file->later_bits, memory->later_bits);
+  EXPECT_LT(file->later_bits, file->first_bits);
+}
+
 TEST(FrameEstimate, AWrongDirectionIsSaid) {
   const auto codec = Codec::Parse("aqsgd(bits=4)");
   EdgeShape shape;

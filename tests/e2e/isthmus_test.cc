@@ -200,6 +200,37 @@ TEST_F(ClusterTest, MutualTlsFromFiles) {
   ExpectOneError(*stranger, "");
 }
 
+// Two epochs, so that stores are read as well as written.
+TEST_F(ClusterTest, AStoreInAFileIsTheOneInMemory) {
+  const auto job = [this](const std::string& store) {
+    return Job("aqsgd(bits=4,store=" + store + ")", 12);
+  };
+  std::ofstream(folder_ + "/short.txt") << std::string(300, 'a') << " What say you to this?";
+  const Words data = {"--overwrite", "--set", "data.train=" + folder_ + "/short.txt"};
+  const auto embedded = [&](const std::string& store) {
+    Words words = {"train", job(store), "--quiet"};
+    words.insert(words.end(), data.begin(), data.end());
+    auto client = Start(words);
+    EXPECT_EQ(client->Wait(), 0) << client->Error();
+    return Losses();
+  };
+  const Words expected = embedded("ram");
+  ASSERT_EQ(expected.size(), 12u);
+  EXPECT_FALSE(fs::exists(Run("state")));
+  EXPECT_EQ(embedded("mmap"), expected);
+  EXPECT_TRUE(fs::exists(Run("state/w0")));
+
+  // A worker with a folder of its own, and one that keeps nothing.
+  StartCoordinator("127.0.0.1", {});
+  auto kept = StartWorker("kept", {"--state", folder_ + "/kept"});
+  auto bare = StartWorker("bare", {});
+  Words two = data;
+  two.insert(two.end(), {"--set", "pipeline.stages=2"});
+  auto client = Train(job("mmap"), two);
+  EXPECT_EQ(client->Wait(), 0) << client->Error();
+  EXPECT_EQ(Losses(), expected);
+}
+
 // Without --state nothing is kept: a checkpoint is still written, and a resumed run starts its
 // stores anew.
 TEST_F(ClusterTest, AWorkerWithoutAStateFolderKeepsNoCodecState) {
