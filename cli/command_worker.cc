@@ -25,6 +25,7 @@ WorkerOptions OptionsOf(const Invocation& in) {
   options.advertise = in.Text("advertise");
   options.name = in.Text("name");
   options.state_dir = in.Text("state");
+  options.started_by_client = StartedByClient();
   options.weights.model_root = in.Text("model-root");
   options.weights.cache_dir = options.state_dir.empty() ? "" : options.state_dir + "/cache";
   options.weights.cache_limit_bytes = in.Integer("cache-limit");

@@ -221,6 +221,8 @@ bool ChildProcess::WaitEnd(double wait_s) {
   return true;
 }
 
+bool StartedByClient() { return std::getenv(kReadyVariable) != nullptr; }
+
 void ReportReady(const ReadyPorts& ports) {
   const char* text = std::getenv(kReadyVariable);
   int fd = -1;

@@ -63,6 +63,9 @@ class ChildProcess {
 // The child's side: tells a parent that waits, if there is one.
 void ReportReady(const ReadyPorts& ports);
 
+// This process is a child of an embedded cluster.
+bool StartedByClient();
+
 }  // namespace isthmus
 
 #endif  // ISTHMUS_CLIENT_CLUSTER_CHILD_H_

@@ -365,7 +365,7 @@ absl::Status Session::SetState() {
 
 // Only an embedded cluster's client may say where on this machine something is written.
 std::string Session::CodecDirectory(const std::string& asked) const {
-  if (plan_.embedded() && !asked.empty()) return asked;
+  if (options_.started_by_client && !asked.empty()) return asked;
   return options_.state_dir.empty() ? "" : absl::StrCat(options_.state_dir, "/codecs");
 }
 
@@ -379,7 +379,7 @@ absl::Status Session::SaveCodecs(const v1::SaveCodecs& save) {
   const absl::StatusOr<std::string> hash = runner_->SaveCodecs(directory);
   if (hash.ok()) {
     answer.mutable_codecs_saved()->set_hash(*hash);
-    if (!plan_.embedded()) KeepNewestCodecs(directory, *hash);
+    if (!options_.started_by_client) KeepNewestCodecs(directory, *hash);
   } else {
     answer.mutable_codecs_saved()->set_error(std::string(hash.status().message()));
   }

@@ -34,6 +34,9 @@ struct SessionOptions {
   // Codec state between runs; stores that are memory-mapped. "": no codec state is kept, and such
   // stores are temporary files.
   std::string state_dir;
+  // The client of a job started this process: it may say where codec state is written. Of any other
+  // client that would be a way to write files on this machine.
+  bool started_by_client = false;
   int64_t threads = 0;
   std::string device = "cpu";
   GrpcOptions grpc;  // for the links this worker dials

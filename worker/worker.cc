@@ -215,6 +215,7 @@ absl::Status RunWorker(const WorkerOptions& options, Engine* engine,
   session_options.engine = engine;
   session_options.weights = options.weights;
   session_options.state_dir = options.state_dir;
+  session_options.started_by_client = options.started_by_client;
   session_options.threads = options.threads;
   session_options.device = options.device;
   session_options.grpc.tls = options.tls;

@@ -16,10 +16,11 @@ namespace isthmus {
 struct WorkerOptions {
   std::string coordinator;  // HOST:PORT
   std::string listen = "127.0.0.1:7601";
-  std::string advertise;  // how peers reach it; empty: the address it listens on
-  std::string metrics;    // HOST:PORT where it serves /metrics; empty: nowhere
-  std::string name;       // empty: host name and port
-  std::string state_dir;  // codec state, weight cache
+  std::string advertise;           // how peers reach it; empty: the address it listens on
+  std::string metrics;             // HOST:PORT where it serves /metrics; empty: nowhere
+  std::string name;                // empty: host name and port
+  std::string state_dir;           // codec state, weight cache
+  bool started_by_client = false;  // a child of an embedded cluster
   WeightPlaces weights;
   int64_t memory_limit_bytes = 0;  // 0: none; the planner keeps to it
   int64_t threads = 0;
