@@ -206,7 +206,9 @@ TEST_F(ClusterTest, AStoreInAFileIsTheOneInMemory) {
     return Job("aqsgd(bits=4,store=" + store + ")", 12);
   };
   std::ofstream(folder_ + "/short.txt") << std::string(300, 'a') << " What say you to this?";
-  const Words data = {"--overwrite", "--set", "data.train=" + folder_ + "/short.txt"};
+  // A block for each worker: where there is a choice, measured speeds decide the cut.
+  const Words data = {"--overwrite", "--set", "data.train=" + folder_ + "/short.txt", "--set",
+                      "split.head_layers=2"};
   const auto embedded = [&](const std::string& store) {
     Words words = {"train", job(store), "--quiet"};
     words.insert(words.end(), data.begin(), data.end());
