@@ -8,6 +8,7 @@
 #include "client/plan_request.h"
 #include "client/report.h"
 #include "client/session.h"
+#include "client/stop_reason.h"
 #include "compression/store_folder.h"
 #include "link/coordinator_client.h"
 #include "link/frame.h"
@@ -94,7 +95,12 @@ class CoordinatedLogits : public SplitLogits {
   }
 
   absl::StatusOr<Tensor> Extend(absl::Span<const int32_t> ids) override {
-    return session_->Extend(ids, std::exchange(fresh_, false));
+    absl::StatusOr<Tensor> logits = session_->Extend(ids, std::exchange(fresh_, false));
+    if (logits.ok()) return logits;
+    return StopReason(logits.status(), [this] {
+      MutexLock lock(&mutex_);
+      return why_;
+    });
   }
 
   absl::Status Close() override {

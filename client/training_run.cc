@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "client/learning_rate.h"
 #include "client/progress.h"
+#include "client/stop_reason.h"
 #include "compression/codec.h"
 #include "metrics/metrics.h"
 #include "model/safetensors.h"
@@ -442,10 +443,15 @@ void TrainingRun::FillReport() {
 
 absl::Status TrainingRun::Fail(absl::Status status) {
   if (context_.progress != nullptr) context_.progress->Finish();
-  {
-    // Why the coordinator ended the job says more than which frame did not come.
+  // Why the coordinator ended the job says more than which frame did not come.
+  const auto said = [this] {
     MutexLock lock(&outside_.mutex);
-    if (!outside_.status.ok()) status = outside_.status;
+    return outside_.status;
+  };
+  if (session_ != nullptr) {
+    status = StopReason(std::move(status), said);
+  } else if (const absl::Status reason = said(); !reason.ok()) {
+    status = reason;
   }
   // A dead child says most.
   if (cluster_ != nullptr && absl::IsUnavailable(status)) {
