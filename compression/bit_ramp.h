@@ -22,6 +22,18 @@ class BitRamp {
     return ramp * std::min(0.5, 12.0 / total_);
   }
 
+  // What is left of the distance, as the mean over the steps of the run: a step's frames go out
+  // before its pull.
+  double MeanLeft() const {
+    double left = 1.0, sum = 0.0;
+    const auto steps = static_cast<uint64_t>(total_);
+    for (uint64_t done = 0; done < steps; ++done) {
+      sum += left;
+      left -= Pull(done) * left;
+    }
+    return sum / total_;
+  }
+
  private:
   double total_;
 };

@@ -10,8 +10,8 @@ EcqBandDecoder::EcqBandDecoder(const EdgeShape& shape, const EcqBand& band, EcqS
       forward_(shape.direction == Direction::kForward),
       state_(state),
       rows_(shape, band, state),
+      sources_(shape, band, state),
       noise_(shape, band.begin, band.width),
-      visit_(band.width),
       histogram_(2 * kEcqCounters) {}
 
 void EcqBandDecoder::BeginFrame(const EcqFrameOutput& output, absl::Span<const uint8_t> modes) {
@@ -20,6 +20,7 @@ void EcqBandDecoder::BeginFrame(const EcqFrameOutput& output, absl::Span<const u
   stride_ = EcqCountStride(output.rows, band_.width);
   std::fill(histogram_.begin(), histogram_.end(), 0u);
   rows_.BeginFrame(output.step, output.start);
+  sources_.BeginFrame(output.context, output.places, output.visits);
   noise_.Begin(output.context->step, output.context->samples);
 }
 
@@ -37,24 +38,11 @@ bool EcqBandDecoder::DecodeSample(size_t index, EcqStream* stream) {
   const size_t begin = static_cast<size_t>(sample.begin);
   for (size_t t = 0; t < static_cast<size_t>(sample.tokens); ++t) {
     const size_t row = begin + t;
-    EcqRows::Source source;
-    if (forward_) source.place = out_.places->at(row);
-    if (out_.visits->Read(index, t, band_, visit_.data())) source.sample = visit_.data();
-    if (!out_.context->earlier_TD.empty())
-      source.earlier = out_.context->earlier_TD.data() + row * width_ + band_.begin;
+    const EcqRows::Source source = sources_.Of(index, t);
     const EcqMode mode = static_cast<EcqMode>(modes_[row]);
     if (!DecodeRow(mode, row, source, stream)) return false;
   }
   return true;
-}
-
-// The values and the slot of the row after `row`.
-std::array<const float*, 2> EcqBandDecoder::Next(size_t row) const {
-  const size_t next = row + 1 < out_.rows ? row + 1 : row;
-  const float* values = out_.x + next * width_ + band_.begin;
-  const EcqSlots::Place& place = out_.places->at(next);
-  const EcqSlots& slots = state_->slots;
-  return {values, place.named ? slots.mean(place.slot) + band_.begin : values};
 }
 
 bool EcqBandDecoder::ReadPlaces(size_t row, float* x, EcqStream* stream) {
@@ -62,8 +50,9 @@ bool EcqBandDecoder::ReadPlaces(size_t row, float* x, EcqStream* stream) {
   const EcqLesson* lesson = rows_.fused_lesson();
   if (lesson == nullptr)
     return EcqReadRow(tables, rows_.row(), rows_.activity(), &stream->coder, &stream->raw);
-  return EcqReadAndLearnRow(tables, rows_.row(), rows_.activity(), &stream->coder, &stream->raw,
-                            {lesson, x, rows_.fused_largest(), Next(row)});
+  return EcqReadAndLearnRow(
+      tables, rows_.row(), rows_.activity(), &stream->coder, &stream->raw,
+      {lesson, x, rows_.fused_largest(), sources_.Next(out_.x, out_.rows, row)});
 }
 
 bool EcqBandDecoder::DecodeRow(EcqMode mode, size_t row, const EcqRows::Source& source,

@@ -2,13 +2,13 @@
 #ifndef ISTHMUS_COMPRESSION_ECQ_BAND_DECODER_H_
 #define ISTHMUS_COMPRESSION_ECQ_BAND_DECODER_H_
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
 #include "absl/types/span.h"
 #include "compression/codec.h"
 #include "compression/ecq_rows.h"
+#include "compression/ecq_sources.h"
 #include "compression/ecq_visits.h"
 #include "compression/ecq_wire.h"
 #include "compression/row_noise.h"
@@ -45,7 +45,6 @@ class EcqBandDecoder {
   const std::vector<uint32_t>& histogram() const { return histogram_; }
 
  private:
-  std::array<const float*, 2> Next(size_t row) const;
   bool DecodeSample(size_t index, EcqStream* stream);
   bool ReadPlaces(size_t row, float* x, EcqStream* stream);
   bool DecodeRow(EcqMode mode, size_t row, const EcqRows::Source& source, EcqStream* stream);
@@ -55,11 +54,11 @@ class EcqBandDecoder {
   const bool forward_;
   EcqState* const state_;
   EcqRows rows_;
+  EcqSources sources_;
   RowNoise noise_;
   EcqFrameOutput out_;
   absl::Span<const uint8_t> modes_;
   size_t stride_ = 1;
-  std::vector<float> visit_;
   std::vector<uint32_t> histogram_;
 };
 

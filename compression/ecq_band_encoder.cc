@@ -20,9 +20,9 @@ EcqBandEncoder::EcqBandEncoder(const EdgeShape& shape, const EcqBand& band, EcqS
       forward_(shape.direction == Direction::kForward),
       state_(state),
       rows_(shape, band, state),
+      sources_(shape, band, state),
       noise_(shape, band.begin, band.width),
       x_hat_(band.width),
-      visit_(band.width),
       histogram_(2 * kEcqCounters) {}
 
 void EcqBandEncoder::BeginFrame(const EcqFrameInput& input) {
@@ -35,6 +35,7 @@ void EcqBandEncoder::BeginFrame(const EcqFrameInput& input) {
   counted_ = 0;
   measure_ = EcqMeasure();
   rows_.BeginFrame(input.control->step(), input.control->start());
+  sources_.BeginFrame(input.context, input.places, input.visits);
   noise_.Begin(input.context->step, input.context->samples);
 }
 
@@ -53,24 +54,10 @@ bool EcqBandEncoder::CodeSample(size_t index) {
   const size_t begin = static_cast<size_t>(sample.begin);
   for (size_t t = 0; t < static_cast<size_t>(sample.tokens); ++t) {
     const size_t row = begin + t;
-    EcqRows::Source source;
-    if (forward_) source.place = in_.places->at(row);
-    if (in_.visits->Read(index, t, band_, visit_.data())) source.sample = visit_.data();
-    if (!in_.context->earlier_TD.empty())
-      source.earlier = in_.context->earlier_TD.data() + row * width_ + band_.begin;
-    if (!CodeRow(row, source)) return false;
+    if (!CodeRow(row, sources_.Of(index, t))) return false;
     in_.visits->Keep(row, band_, x_hat_.data());
   }
   return true;
-}
-
-// The values and the slot of the row after `row`.
-std::array<const float*, 2> EcqBandEncoder::Next(size_t row) const {
-  const size_t next = row + 1 < in_.rows ? row + 1 : row;
-  const float* values = in_.x + next * width_ + band_.begin;
-  const EcqSlots::Place& place = in_.places->at(next);
-  const EcqSlots& slots = state_->slots;
-  return {values, place.named ? slots.mean(place.slot) + band_.begin : values};
 }
 
 bool EcqBandEncoder::CodeRow(size_t row, const EcqRows::Source& source) {
@@ -100,8 +87,9 @@ uint32_t EcqBandEncoder::CodePlaces(size_t row, const EcqRowInput& input) {
   const EcqLesson* lesson = rows_.fused_lesson();
   if (lesson == nullptr)
     return EcqCodeRow(input, limits, rows_.row(), rows_.activity(), raw_, codes);
-  return EcqCodeAndLearnRow(input, limits, rows_.row(), rows_.activity(), raw_, codes,
-                            {lesson, x_hat_.data(), rows_.fused_largest(), Next(row)});
+  return EcqCodeAndLearnRow(
+      input, limits, rows_.row(), rows_.activity(), raw_, codes,
+      {lesson, x_hat_.data(), rows_.fused_largest(), sources_.Next(in_.x, in_.rows, row)});
 }
 
 void EcqBandEncoder::Measure(size_t row, const EcqRowInput& input) {

@@ -2,7 +2,6 @@
 #ifndef ISTHMUS_COMPRESSION_ECQ_BAND_ENCODER_H_
 #define ISTHMUS_COMPRESSION_ECQ_BAND_ENCODER_H_
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -11,6 +10,7 @@
 #include "compression/ecq_control.h"
 #include "compression/ecq_rows.h"
 #include "compression/ecq_sampling.h"
+#include "compression/ecq_sources.h"
 #include "compression/ecq_visits.h"
 #include "compression/ecq_wire.h"
 #include "compression/row_noise.h"
@@ -48,7 +48,6 @@ class EcqBandEncoder {
   void set_raw(RawBitWriter* raw) { raw_ = raw; }
 
  private:
-  std::array<const float*, 2> Next(size_t row) const;
   bool CodeSample(size_t index);
   bool CodeRow(size_t row, const EcqRows::Source& source);
   uint32_t CodePlaces(size_t row, const EcqRowInput& input);
@@ -60,6 +59,7 @@ class EcqBandEncoder {
   const bool forward_;
   EcqState* const state_;
   EcqRows rows_;
+  EcqSources sources_;
   RowNoise noise_;
   EcqFrameInput in_;
   RawBitWriter* raw_ = nullptr;
@@ -67,7 +67,7 @@ class EcqBandEncoder {
   std::vector<EcqMode> modes_;
   std::vector<uint16_t> codes_;
   size_t ops_ = 0;
-  std::vector<float> x_hat_, visit_;
+  std::vector<float> x_hat_;
   std::vector<uint32_t> histogram_;
   int64_t counted_ = 0;
   EcqMeasure measure_;

@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <optional>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "base/status.h"
 #include "compression/codec.h"
 #include "compression/frame_estimate.h"
@@ -37,18 +35,6 @@ struct Problem {
   int64_t forward_bytes = 0, backward_bytes = 0;  // of a frame
 };
 
-// The width that gates are steered to over the run; nothing where a codec has no such argument.
-std::optional<double> TargetBits(const std::string& spec) {
-  constexpr absl::string_view kKey = "target=";
-  const size_t at = spec.find(std::string(kKey));
-  double bits = 0.0;
-  if (at == std::string::npos) return std::nullopt;
-  const size_t begin = at + kKey.size();
-  if (!absl::SimpleAtod(spec.substr(begin, spec.find_first_of(",)", begin) - begin), &bits))
-    return std::nullopt;
-  return bits;
-}
-
 // Of all visits of samples in the run, those that are the sample's first.
 double FirstVisits(const v1::PlanRequest& request) {
   const double visits = static_cast<double>(request.total_steps()) *
@@ -67,9 +53,7 @@ absl::StatusOr<int64_t> FrameBytes(const Problem& p, const std::string& spec, Di
   shape.total_steps = p.request.total_steps();
   ISTHMUS_ASSIGN_OR_RETURN(const FrameEstimate estimate, EstimateFrame(*codec, shape));
   const double first = FirstVisits(p.request);
-  const double bits =
-      TargetBits(codec->canonical())
-          .value_or(first * estimate.first_bits + (1 - first) * estimate.later_bits);
+  const double bits = first * estimate.first_bits + (1 - first) * estimate.later_bits;
   const auto payload =
       static_cast<int64_t>(static_cast<double>(p.tokens * p.config.hidden_size) * bits / 8.0);
   return payload + WireHeaderBytes(payload, false);

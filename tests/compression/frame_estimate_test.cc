@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
+#include "compression/synthetic_source.h"
+
 namespace isthmus {
 namespace {
 
@@ -35,6 +39,36 @@ TEST(FrameEstimate, WhatIsRememberedNeedNotBeSentAgain) {
   EXPECT_GT(estimate.first_bits, 3.0);  // R(D) of 20 dB is 3.32 bits
   EXPECT_LT(estimate.first_bits, 4.5);
   EXPECT_LT(estimate.later_bits, 0.5 * estimate.first_bits);
+}
+
+// Against a run: gradients that say nothing leave the ramp alone.
+TEST(FrameEstimate, WidthsThatFallCountWithTheirMeanOverTheRun) {
+  constexpr int64_t kWidth = 64, kTokens = 32, kSteps = 60;
+  for (const Direction direction : {Direction::kForward, Direction::kBackward}) {
+    EdgeShape shape;
+    shape.width = kWidth;
+    shape.direction = direction;
+    shape.max_sample_tokens = kTokens;
+    shape.total_steps = kSteps;
+    const auto codec = *Codec::Parse("amaq(min=2,max=8,target=4)");
+    const auto encoder = *codec->MakeEncoder(shape);
+    const SampleRows sample{0, 0, kTokens};
+    Bytes all;
+    for (uint64_t step = 0; step < kSteps; ++step) {
+      FrameContext context;
+      context.step = step;
+      context.samples = {&sample, 1};
+      const auto x = *SyntheticValues("gaussian", kTokens, kWidth, step);
+      ASSERT_TRUE(encoder->Encode(x, context, &all).ok());
+      const std::vector<float> zeros(x.size());
+      ASSERT_TRUE(encoder->ObserveGradient(zeros, context).ok());
+      ASSERT_TRUE(encoder->CommitStep(step).ok());
+    }
+    const double bits = 8.0 * static_cast<double>(all.size()) / (kSteps * kTokens * kWidth);
+    const auto estimate = *EstimateFrame(*codec, shape);
+    EXPECT_NEAR(estimate.first_bits, bits, 0.03 * bits) << Name(direction);
+    EXPECT_NEAR(estimate.later_bits, bits, 0.03 * bits) << Name(direction);
+  }
 }
 
 TEST(FrameEstimate, AStoreInAFileNeedsNoFolder) {
