@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/status.h"
 #include "compression/frame_check.h"
+#include "compression/kernels.h"
 
 namespace isthmus {
 namespace {
@@ -25,6 +26,15 @@ class ComposedEncoder final : public Encoder {
     }
     if (context.training) states_.Settle();
     return size;
+  }
+  bool WantsGradient() const override { return pipeline_.WantsGradient(); }
+  absl::Status ObserveGradient(absl::Span<const float> g_TD, const FrameContext& context) override {
+    if (!WantsGradient() || !context.training) return absl::OkStatus();
+    ISTHMUS_RETURN_IF_ERROR(CheckFrame(shape_, context, g_TD.size()).status());
+    if (ScanExtent(g_TD.data(), g_TD.size()).magnitude > kLargestMagnitude)
+      return NonFiniteError(shape_, context, g_TD);
+    pipeline_.ObserveGradient(g_TD);
+    return absl::OkStatus();
   }
   absl::Status CommitStep(uint64_t) override {
     states_.Commit();

@@ -40,6 +40,7 @@ absl::Status CheckOrder(absl::string_view text, const std::vector<ComposedPart>&
 absl::Status CheckTogether(absl::string_view text, const std::vector<ComposedPart>& parts) {
   const ComposedPart* weighs = nullptr;
   const ComposedPart* drops = nullptr;
+  const ComposedPart* moves = nullptr;
   for (size_t i = 0; i < parts.size(); ++i) {
     const PartTraits traits = parts[i].spec->traits();
     if (traits.mixes_channels && weighs != nullptr) {
@@ -53,6 +54,16 @@ absl::Status CheckTogether(absl::string_view text, const std::vector<ComposedPar
                              drops->row->name, ", which leaves other columns every time, got both");
     }
     if (traits.drops_columns) drops = &parts[i];
+    if (traits.knows_channels && moves != nullptr) {
+      return InvalidArgument("codec ", text, ": expected channels as they come before ",
+                             parts[i].spec->canonical(), ", which learned what each is worth, got ",
+                             moves->row->name, " before it");
+    }
+    const bool predicts = parts[i].row->stage == PartStage::kPredictor;
+    if (traits.mixes_channels || traits.weighs_channels || traits.drops_columns ||
+        traits.moves_channels || predicts) {
+      moves = &parts[i];
+    }
     if (traits.needs_store && !parts[0].spec->traits().remembers_samples) {
       return InvalidArgument("codec ", text, ": expected store(...) before ", parts[i].row->name,
                              ", which codes changes of small rank, got none");

@@ -10,7 +10,6 @@ namespace isthmus {
 namespace {
 
 constexpr int kMostWeight = 8;         // 2^(8/4): a factor of 4
-constexpr double kMemory = 0.95;       // of the mean square, a micro-batch
 constexpr int kWorthSending = 2;       // quarters of an octave
 constexpr uint64_t kFirstFrames = 16;  // the gradients of fewer say little
 
@@ -78,41 +77,17 @@ const float* EcqSampling::Draw(absl::Span<const float> g_TD, const FrameContext&
   return out;
 }
 
-EcqSensitivity::EcqSensitivity(size_t width) {
-  now_.mean_square.assign(width, 0.0);
-  now_.wanted.assign(width, 0);
-  now_.sent = now_.wanted;
-  boundary_ = now_;
-}
-
-void EcqSensitivity::Observe(absl::Span<const float> g_TD) {
-  const size_t width = now_.mean_square.size();
-  if (g_TD.empty()) return;
-  std::vector<double> squares(width);
-  double total = 0;
-  for (size_t i = 0; i < g_TD.size(); ++i) {
-    const double v = double{g_TD[i]} * g_TD[i];
-    squares[i % width] += v;
-    total += v;
-  }
-  if (total <= 0) return;
-  // Each micro-batch counts alike: the loss's scale falls as training goes on.
-  ++now_.frames;
-  const double share = std::max(1 - kMemory, 1.0 / static_cast<double>(now_.frames));
-  for (size_t c = 0; c < width; ++c) {
-    const double relative = squares[c] / total * static_cast<double>(width);
-    now_.mean_square[c] += (relative - now_.mean_square[c]) * share;
-  }
-}
+EcqSensitivity::EcqSensitivity(size_t width) : now_(width), boundary_(width) {}
 
 void EcqSensitivity::Commit() {
-  if (now_.frames >= kFirstFrames) {
+  if (now_.squares.frames() >= kFirstFrames) {
+    const std::vector<double>& mean_square = now_.squares.mean_square();
     double mean_log = 0;
-    for (const double m : now_.mean_square) mean_log += std::log2(std::max(m, 1e-6));
-    mean_log /= static_cast<double>(now_.mean_square.size());
+    for (const double m : mean_square) mean_log += std::log2(std::max(m, 1e-6));
+    mean_log /= static_cast<double>(mean_square.size());
     for (size_t c = 0; c < now_.wanted.size(); ++c) {
       // sqrt of the mean square, in quarters of an octave: half of four times its log2.
-      const double quarters = 2 * (std::log2(std::max(now_.mean_square[c], 1e-6)) - mean_log);
+      const double quarters = 2 * (std::log2(std::max(mean_square[c], 1e-6)) - mean_log);
       const int wanted = static_cast<int>(
           std::lround(std::clamp(quarters, -double{kMostWeight}, double{kMostWeight})));
       if (std::abs(wanted - now_.sent[c]) >= kWorthSending)
@@ -146,22 +121,14 @@ void EcqSensitivity::Forget() {
 
 void EcqSensitivity::Write(Bytes* out) const {
   ByteWriter writer(out);
-  writer.Put(now_.frames);
-  for (const double v : now_.mean_square) writer.Put(v);
+  now_.squares.Write(&writer);
   for (const int8_t v : now_.wanted) writer.Put(v);
   for (const int8_t v : now_.sent) writer.Put(v);
 }
 
 bool EcqSensitivity::Read(ByteReader* in) {
   Memory read = now_;
-  const auto frames = in->Get<uint64_t>();
-  if (!frames.ok()) return false;
-  read.frames = *frames;
-  for (double& v : read.mean_square) {
-    const auto value = in->Get<double>();
-    if (!value.ok() || !std::isfinite(*value) || *value < 0) return false;
-    v = *value;
-  }
+  if (!read.squares.Read(in)) return false;
   for (auto* weights : {&read.wanted, &read.sent}) {
     for (int8_t& v : *weights) {
       const auto value = in->Get<int8_t>();

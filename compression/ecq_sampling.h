@@ -13,6 +13,7 @@
 #include "compression/ecq_options.h"
 #include "compression/ecq_side_coder.h"
 #include "compression/ecq_state.h"
+#include "compression/gradient_squares.h"
 
 namespace isthmus {
 
@@ -47,7 +48,7 @@ class EcqSensitivity {
  public:
   explicit EcqSensitivity(size_t width);
 
-  void Observe(absl::Span<const float> g_TD);
+  void Observe(absl::Span<const float> g_TD) { now_.squares.Observe(g_TD); }
   // Lets the weights follow; what changed enough waits for the next training frame.
   void Commit();
   void Rollback() { now_ = boundary_; }
@@ -65,8 +66,8 @@ class EcqSensitivity {
 
  private:
   struct Memory {
-    std::vector<double> mean_square;
-    uint64_t frames = 0;
+    explicit Memory(size_t width) : squares(width), wanted(width), sent(width) {}
+    GradientSquares squares;
     std::vector<int8_t> wanted, sent;
   };
   Memory now_, boundary_;

@@ -101,6 +101,9 @@ class WidthPolicy : public PartState {
                       int bits, uint8_t* widths, Bytes* side) = 0;
   virtual absl::Status Read(const PartFrame& frame, RowBlock rows, const TileGrid& grid, int bits,
                             ByteReader* side, uint8_t* widths) = 0;
+  // Sender: the decoded gradient of what a training frame sent.
+  virtual bool WantsGradient() const { return false; }
+  virtual void ObserveGradient(absl::Span<const float>) {}
 };
 
 // Turns values into bytes: range, rounding, codes.
@@ -132,7 +135,9 @@ struct PartTraits {
   bool remembers_samples = false;  // a store by sample
   bool needs_store = false;        // makes sense only on changes from a store
   bool drops_columns = false;      // leaves fewer columns to the parts behind
-  bool has_table = false;          // state of its own, sent now and then (shared_table.h)
+  bool moves_channels = false;     // a column behind it is another channel, or another size of it
+  bool knows_channels = false;  // learned something of each channel: they must be where they were
+  bool has_table = false;       // state of its own, sent now and then (shared_table.h)
 };
 
 enum class Rounding : uint8_t { kByDirection = 0, kNearest = 1, kStochastic = 2 };

@@ -77,7 +77,7 @@ class PermuteSpec final : public PartSpec {
  public:
   explicit PermuteSpec(uint64_t every) : every_(every) {}
   std::string canonical() const override { return absl::StrCat("permute(every=", every_, ")"); }
-  PartTraits traits() const override { return {.has_table = true}; }
+  PartTraits traits() const override { return {.moves_channels = true, .has_table = true}; }
   std::unique_ptr<Transform> MakeTransform(const EdgeShape& shape) const override {
     return std::make_unique<PermuteTransform>(every_, shape);
   }

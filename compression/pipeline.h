@@ -39,6 +39,10 @@ class Pipeline {
   bool EncodeBlock(const PartFrame& frame, RowBlock rows, float* x, Bytes* out, EncodedSize* size);
   absl::Status DecodeBlock(const PartFrame& frame, RowBlock rows, ByteReader* in, float* out);
 
+  // The policy's wish and what it is for.
+  bool WantsGradient() const { return policy_ != nullptr && policy_->WantsGradient(); }
+  void ObserveGradient(absl::Span<const float> g_TD) { policy_->ObserveGradient(g_TD); }
+
   absl::Span<PartState* const> states() { return states_; }
   absl::Span<PartState* const> states() const { return states_; }
 

@@ -7,6 +7,10 @@
 //   allocate=knapsack   along the convex hulls of the errors, to `bytes` of codes a frame (HAWQ-V3,
 //                       MixDQ)
 //
+// Every score goes with every allocator; tile_scores.h says what a score is where errors are asked
+// for. score=loss learns from the gradients that come back, at step boundaries; until then it is
+// score=error.
+//
 // High entropy first is what TAH-Quant publishes; on tiles that are not mixed first it is worse
 // than chance, and error per bit is the best (docs/codecs.md has the figures).
 //
@@ -15,6 +19,7 @@
 #include <memory>
 
 #include "compression/decimal.h"
+#include "compression/gradient_squares.h"
 #include "compression/kernels.h"
 #include "compression/part_table.h"
 #include "compression/scratch.h"
@@ -45,28 +50,36 @@ struct PolicyOptions {
   bool TwoWidths() const { return allocate == Allocate::kTopK || allocate == Allocate::kThreshold; }
 };
 
+// The widths of a tile follow from what both ends know: nothing is sent.
+bool IsDerived(const PolicyOptions& options) {
+  return options.score == TileScore::kPosition && options.TwoWidths();
+}
+
 class TilePolicy final : public WidthPolicy {
  public:
-  explicit TilePolicy(const PolicyOptions& options) : options_(options) {}
+  TilePolicy(const PolicyOptions& options, const EdgeShape& shape)
+      : options_(options),
+        scorer_(options.score),
+        now_(options.score == TileScore::kLoss ? static_cast<size_t>(shape.width) : 0),
+        boundary_(now_) {}
 
   bool ByRow() const override {
-    return options_.score == TileScore::kPosition || options_.allocate == Allocate::kThreshold ||
-           (options_.allocate == Allocate::kTopK && !options_.within_frame);
+    return options_.TwoWidths() && (options_.allocate == Allocate::kThreshold ||
+                                    !options_.within_frame || IsDerived(options_));
   }
 
   void Choose(const PartFrame& frame, RowBlock rows, const float* x, const TileGrid& grid, int,
               uint8_t* widths, Bytes* side) override {
     const size_t tiles = grid.Count(rows.count, frame.width);
+    uint8_t* marks = Room(&marks_, tiles);
     if (!options_.TwoWidths()) {
       Spend(frame, rows, x, grid, widths);
-      uint8_t* codes = Room(&marks_, tiles);
-      for (size_t i = 0; i < tiles; ++i) codes[i] = static_cast<uint8_t>(widths[i] - 1);
-      Append(codes, tiles, 3, side);
+      for (size_t i = 0; i < tiles; ++i) marks[i] = static_cast<uint8_t>(widths[i] - 1);
+      Append(marks, tiles, 3, side);
       return;
     }
-    uint8_t* marks = Room(&marks_, tiles);
     Mark(frame, rows, x, grid, marks);
-    if (options_.score != TileScore::kPosition) Append(marks, tiles, 1, side);
+    if (!IsDerived(options_)) Append(marks, tiles, 1, side);
     FromMarks(marks, tiles, widths);
   }
 
@@ -74,8 +87,8 @@ class TilePolicy final : public WidthPolicy {
                     ByteReader* side, uint8_t* widths) override {
     const size_t tiles = grid.Count(rows.count, frame.width);
     uint8_t* marks = Room(&marks_, tiles);
-    if (options_.score == TileScore::kPosition) {
-      FirstTiles(frame, rows, grid, options_.share, marks);
+    if (IsDerived(options_)) {
+      Mark(frame, rows, nullptr, grid, marks);
       FromMarks(marks, tiles, widths);
       return absl::OkStatus();
     }
@@ -97,6 +110,28 @@ class TilePolicy final : public WidthPolicy {
     return absl::OkStatus();
   }
 
+  bool WantsGradient() const override { return options_.score == TileScore::kLoss; }
+  void ObserveGradient(absl::Span<const float> g_TD) override { now_.Observe(g_TD); }
+  // What was observed counts from the next step on: frames do not depend on when gradients come.
+  void Commit() override {
+    boundary_ = now_;
+    if (boundary_.frames() > 0) scorer_.SetWorth(boundary_.mean_square());
+  }
+  void Rollback() override { now_ = boundary_; }
+  void Snapshot(ByteWriter* out) const override {
+    if (WantsGradient()) boundary_.Write(out);
+  }
+  absl::Status Restore(ByteReader* in) override {
+    if (!WantsGradient()) return absl::OkStatus();
+    if (!now_.Read(in)) return CorruptPart("policy", "mean squares of channels", "others");
+    scorer_ = TileScorer(options_.score);
+    Commit();
+    return absl::OkStatus();
+  }
+  int64_t StateBytes() const override {
+    return static_cast<int64_t>(2 * now_.mean_square().size() * sizeof(double));
+  }
+
  private:
   static void Append(const uint8_t* codes, size_t n, int bits, Bytes* side) {
     const size_t at = side->size();
@@ -110,12 +145,13 @@ class TilePolicy final : public WidthPolicy {
 
   void Mark(const PartFrame& frame, RowBlock rows, const float* x, const TileGrid& grid,
             uint8_t* marks) {
-    if (options_.score == TileScore::kPosition)
+    const bool threshold = options_.allocate == Allocate::kThreshold;
+    if (options_.score == TileScore::kPosition && !threshold)
       return FirstTiles(frame, rows, grid, options_.share, marks);
     const size_t tiles = grid.Count(rows.count, frame.width);
     float* scores = Room(&scores_, tiles);
-    ScoreTiles(options_.score, frame, rows, grid, x, scores);
-    if (options_.allocate == Allocate::kThreshold) {
+    scorer_.Scores(frame, rows, grid, x, options_.low, options_.high, scores);
+    if (threshold) {
       for (size_t i = 0; i < tiles; ++i) marks[i] = scores[i] > options_.over;
       return;
     }
@@ -128,7 +164,8 @@ class TilePolicy final : public WidthPolicy {
              uint8_t* widths) {
     const size_t tiles = grid.Count(rows.count, frame.width);
     float* errors = Room(&scores_, 8 * tiles);
-    TileErrors(options_.score, frame, rows, grid, x, errors);
+    const uint32_t all = (2u << options_.high) - (1u << options_.low);
+    scorer_.Errors(frame, rows, grid, x, all, errors);
     uint32_t* sizes = Room(&sizes_, tiles);
     size_t tile = 0;
     for (size_t r = 0; r < rows.count; r += grid.tokens)
@@ -145,8 +182,10 @@ class TilePolicy final : public WidthPolicy {
   }
 
   PolicyOptions options_;
+  TileScorer scorer_;
   TopShare top_;
   BudgetAllocator allocator_;
+  GradientSquares now_, boundary_;  // score=loss: of the channels, at the sender
   std::vector<uint8_t> marks_;
   std::vector<float> scores_;
   std::vector<uint32_t> sizes_;
@@ -177,15 +216,29 @@ class PolicySpec final : public PartSpec {
     }
     return s + ")";
   }
-  std::unique_ptr<WidthPolicy> MakePolicy(const EdgeShape&) const override {
-    return std::make_unique<TilePolicy>(options_);
+  // Gradients have no gradient that would come back for them.
+  PartTraits traits() const override {
+    const bool loss = options_.score == TileScore::kLoss;
+    return {.forward_only = loss, .knows_channels = loss};
+  }
+  absl::Status CheckEdge(const EdgeShape& shape) const override {
+    if (options_.score != TileScore::kLoss || shape.direction == Direction::kForward)
+      return absl::OkStatus();
+    return InvalidArgument(
+        "codec policy: score=loss: expected the forward direction, got backward");
+  }
+  std::unique_ptr<WidthPolicy> MakePolicy(const EdgeShape& shape) const override {
+    return std::make_unique<TilePolicy>(options_, shape);
+  }
+  int64_t StateBytesFor(const EdgeShape& shape) const override {
+    return options_.score == TileScore::kLoss ? 2 * 8 * shape.width : 0;
   }
 
  private:
   PolicyOptions options_;
 };
 
-// Which arguments belong to which allocator, and which scores it can read.
+// Which arguments belong to which allocator.
 absl::Status CheckOptions(const SpecArguments& arguments, const PolicyOptions& options) {
   const std::string& word = AllocateWords()[static_cast<size_t>(options.allocate)];
   const struct {
@@ -202,19 +255,10 @@ absl::Status CheckOptions(const SpecArguments& arguments, const PolicyOptions& o
                              ", got it");
     }
   }
-  const bool energy = options.score == TileScore::kRange || options.score == TileScore::kError;
-  if (!options.TwoWidths() && !energy) {
-    return InvalidArgument("codec policy: allocate=", word,
-                           ": expected score=error or score=range, which say what a bit removes, "
-                           "got score=",
-                           TileScoreWords()[static_cast<size_t>(options.score)]);
-  }
-  if (options.TwoWidths() && options.score == TileScore::kError) {
-    return InvalidArgument("codec policy: score=error: expected allocate=greedy or knapsack, got ",
-                           word);
-  }
-  if (options.score == TileScore::kPosition && options.allocate != Allocate::kTopK) {
-    return InvalidArgument("codec policy: score=position: expected allocate=topk, got ", word);
+  const bool scaled = IsError(options.score) || options.score == TileScore::kPosition;
+  if (options.allocate == Allocate::kThreshold && scaled && !arguments.Has("over")) {
+    return InvalidArgument("codec policy: over: expected it with allocate=threshold and score=",
+                           TileScoreWords()[static_cast<size_t>(options.score)], ", got none");
   }
   if (options.low >= options.high) {
     return InvalidArgument("codec policy: expected low below high, got ", options.low, " and ",

@@ -89,7 +89,7 @@ class ScaleSpec final : public PartSpec {
   std::string canonical() const override {
     return absl::StrCat("scale(power=", options_.power, ",every=", options_.every, ")");
   }
-  PartTraits traits() const override { return {.has_table = true}; }
+  PartTraits traits() const override { return {.moves_channels = true, .has_table = true}; }
   std::unique_ptr<Transform> MakeTransform(const EdgeShape& shape) const override {
     return std::make_unique<ScaleTransform>(options_, shape);
   }

@@ -7,6 +7,7 @@
 
 #include "compression/group_format.h"
 #include "compression/kernels.h"
+#include "compression/scratch.h"
 
 namespace isthmus {
 namespace {
@@ -76,43 +77,96 @@ float Score(TileScore score, const TileSums& sums) {
   }
 }
 
+// Sum of worth * (x - x^)^2 with nearest rounding.
+float WorthError(const float* x, const float* worth, size_t n, const GroupParameters& p) {
+  float sums[8] = {};
+  for (size_t i = 0; i < n; ++i) {
+    const float scaled = (x[i] - p.from) * p.inverse + p.offset;
+    const float code = std::nearbyintf(std::clamp(scaled, 0.0f, p.top));
+    const float miss = x[i] - (p.base + code * p.scale);
+    sums[i % 8] += worth[i] * (miss * miss);
+  }
+  float sum = 0.0f;
+  for (const float s : sums) sum += s;
+  return sum;
+}
+
 }  // namespace
 
 const std::vector<std::string>& TileScoreWords() {
   static const auto* words =
-      new std::vector<std::string>{"range", "entropy", "outlier", "position", "error"};
+      new std::vector<std::string>{"range", "entropy", "outlier", "position", "error", "loss"};
   return *words;
 }
 
-void ScoreTiles(TileScore score, const PartFrame& frame, RowBlock rows, const TileGrid& grid,
-                const float* x, float* scores) {
+void TileScorer::SetWorth(const std::vector<double>& worth) {
+  worth_.assign(worth.begin(), worth.end());
+}
+
+float TileScorer::Measure(const float* x, size_t down, size_t across, size_t stride, size_t channel,
+                          const GroupParameters& parameters) const {
+  float error = 0.0f;
+  for (size_t r = 0; r < down; ++r, x += stride) {
+    error += worth_.empty() ? SquaredError(x, across, parameters)
+                            : WorthError(x, &worth_[channel], across, parameters);
+  }
+  return error;
+}
+
+void TileScorer::Errors(const PartFrame& frame, RowBlock rows, const TileGrid& grid, const float* x,
+                        uint32_t widths, float* errors) {
+  float* squares = Room(&squares_, grid.Count(rows.count, frame.width));
+  if (score_ == TileScore::kPosition) PositionScores(frame, rows, grid, squares);
+  ForTiles(
+      rows, frame.width, grid,
+      [&](size_t tile, size_t r, size_t down, size_t begin, size_t across) {
+        const float* at = x + r * frame.width + begin;
+        const TileSums sums = Sum(at, down, across, frame.width, score_ == TileScore::kEntropy);
+        const float variance = score_ == TileScore::kPosition ? squares[tile] : Score(score_, sums);
+        for (int bits = 1; bits <= 8; ++bits) {
+          if ((widths >> bits & 1) == 0) continue;
+          const GroupFormat format{bits, false, RangeRule::kMinMax};
+          double left = sums.count * static_cast<double>(variance) / (1 << 2 * bits);
+          if (IsError(score_)) {
+            left =
+                Measure(at, down, across, frame.width, begin, FromRange(format, sums.lo, sums.hi));
+          } else if (score_ == TileScore::kRange) {
+            const double step = (static_cast<double>(sums.hi) - sums.lo) / format.Top();
+            left = sums.count * step * step / 12.0;
+          }
+          errors[8 * tile + static_cast<size_t>(bits) - 1] = static_cast<float>(left);
+        }
+      });
+}
+
+void TileScorer::Scores(const PartFrame& frame, RowBlock rows, const TileGrid& grid, const float* x,
+                        int low, int high, float* scores) {
+  if (score_ == TileScore::kPosition) return PositionScores(frame, rows, grid, scores);
+  if (IsError(score_)) {
+    float* errors = Room(&errors_, 8 * grid.Count(rows.count, frame.width));
+    Errors(frame, rows, grid, x, 1u << low | 1u << high, errors);
+    ForTiles(rows, frame.width, grid, [&](size_t tile, size_t, size_t down, size_t, size_t across) {
+      const float* of = errors + 8 * tile - 1;
+      scores[tile] = (of[low] - of[high]) / static_cast<float>(down * across);
+    });
+    return;
+  }
   ForTiles(rows, frame.width, grid,
            [&](size_t tile, size_t r, size_t down, size_t begin, size_t across) {
-             scores[tile] = Score(score, Sum(x + r * frame.width + begin, down, across, frame.width,
-                                             score == TileScore::kEntropy));
+             scores[tile] = Score(score_, Sum(x + r * frame.width + begin, down, across,
+                                              frame.width, score_ == TileScore::kEntropy));
            });
 }
 
-void TileErrors(TileScore score, const PartFrame& frame, RowBlock rows, const TileGrid& grid,
-                const float* x, float* errors) {
-  ForTiles(rows, frame.width, grid,
-           [&](size_t tile, size_t r, size_t down, size_t begin, size_t across) {
-             const float* at = x + r * frame.width + begin;
-             const TileSums sums = Sum(at, down, across, frame.width, false);
-             for (int bits = 1; bits <= 8; ++bits) {
-               const GroupFormat format{bits, false, RangeRule::kMinMax};
-               float error = 0.0f;
-               if (score == TileScore::kError) {
-                 const GroupParameters p = FromRange(format, sums.lo, sums.hi);
-                 for (size_t k = 0; k < down; ++k)
-                   error += SquaredError(at + k * frame.width, across, p);
-               } else {
-                 const double step = (static_cast<double>(sums.hi) - sums.lo) / format.Top();
-                 error = static_cast<float>(sums.count * step * step / 12.0);
-               }
-               errors[8 * tile + static_cast<size_t>(bits) - 1] = error;
-             }
-           });
+void PositionScores(const PartFrame& frame, RowBlock rows, const TileGrid& grid, float* scores) {
+  size_t sample = 0;
+  const size_t across = grid.Across(frame.width);
+  for (size_t r = 0; r < rows.count; r += grid.tokens, scores += across) {
+    const int64_t row = static_cast<int64_t>(rows.first + r);
+    while (row >= frame.samples[sample].begin + frame.samples[sample].tokens) ++sample;
+    const int64_t token = row - frame.samples[sample].begin;
+    std::fill_n(scores, across, 1.0f / static_cast<float>(1 + token));
+  }
 }
 
 void FirstTiles(const PartFrame& frame, RowBlock rows, const TileGrid& grid, double share,

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "compression/group_format.h"
 #include "compression/part.h"
 
 namespace isthmus {
@@ -15,22 +16,45 @@ namespace isthmus {
 // kEntropy   -sum p ln p with p = |x| / sum |x| (TAH-Quant; high entropy = evenly spread values,
 //            which waste no range)
 // kOutlier   largest magnitude over RMS: 1 to sqrt(values)
-// kPosition  nearness to the sample's first token (STaMP's pinned coefficients)
-// kError     squared error of min-max quantisation, measured at every width
-enum class TileScore : uint8_t { kRange, kEntropy, kOutlier, kPosition, kError };
+// kPosition  1 / (1 + token of its sample): STaMP's pinned coefficients
+// kError     squared error of min-max quantisation, measured
+// kLoss      the same, each channel's times what it is worth to the loss (gradient_squares.h)
+enum class TileScore : uint8_t { kRange, kEntropy, kOutlier, kPosition, kError, kLoss };
 const std::vector<std::string>& TileScoreWords();
+// Scores that are errors, by width; the others are one number a tile.
+inline bool IsError(TileScore score) {
+  return score == TileScore::kError || score == TileScore::kLoss;
+}
 
-// scores[tile] of a block. Not for kPosition and kError.
-void ScoreTiles(TileScore score, const PartFrame& frame, RowBlock rows, const TileGrid& grid,
-                const float* x, float* scores);
+// Scores the tiles of a block of rows.
+class TileScorer {
+ public:
+  explicit TileScorer(TileScore score) : score_(score) {}
 
-// errors[8 * tile + b - 1]: what b bits leave of the tile's energy; measured (kError) or as a
-// uniform quantiser of that range leaves it (kRange).
-void TileErrors(TileScore score, const PartFrame& frame, RowBlock rows, const TileGrid& grid,
-                const float* x, float* errors);
+  // For kLoss: what each channel is worth, 1 in the mean. All alike until then.
+  void SetWorth(const std::vector<double>& worth);
 
-// By position: whether the tile is among the first `share` percent of its sample's tokens, rounded
-// up.
+  // errors[8 * tile + b - 1] for the widths b of the set (bit b): what b bits leave. Measured for
+  // errors; by range as a uniform quantiser leaves it; the other scores count as the variance of a
+  // value, of which a bit leaves a quarter.
+  void Errors(const PartFrame& frame, RowBlock rows, const TileGrid& grid, const float* x,
+              uint32_t widths, float* errors);
+  // scores[tile]: how much `high` bits are worth beside `low`. Errors: what they remove, by value.
+  void Scores(const PartFrame& frame, RowBlock rows, const TileGrid& grid, const float* x, int low,
+              int high, float* scores);
+
+ private:
+  float Measure(const float* x, size_t down, size_t across, size_t stride, size_t channel,
+                const GroupParameters& parameters) const;
+
+  TileScore score_;
+  std::vector<float> worth_;
+  std::vector<float> errors_, squares_;
+};
+
+// scores[tile] by position; both ends derive it.
+void PositionScores(const PartFrame& frame, RowBlock rows, const TileGrid& grid, float* scores);
+// Whether the tile is among the first `share` percent of its sample's tokens, rounded up.
 void FirstTiles(const PartFrame& frame, RowBlock rows, const TileGrid& grid, double share,
                 uint8_t* first);
 

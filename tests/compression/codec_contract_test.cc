@@ -48,6 +48,8 @@ std::vector<Case> Cases() {
         "aqsgd(bits=4,group=tile)", "aqsgd(bits=5,group=tensor)", "aqsgd(bits=4,store=mmap)",
         "aqsgd(bits=2,store=mmap,dtype=int8,capacity=2)", "amaq(min=1,max=8,target=3,start=5)",
         "hadamard(block=128)+int(bits=8,group=token,sym)", "hadamard(block=4,pivot)+int(bits=4)",
+        "policy(score=loss,allocate=greedy,low=3,mean=5)+int(bits=4,t=8,n=4)",
+        "policy(score=position,allocate=threshold,over=0.1,high=8,low=5)+int(bits=5,group=token)",
         "center(token)+int(bits=4,group=channel)", "center(channel)+hadamard(16)+int(5,tensor)"}) {
     specs.emplace_back(spec);
   }

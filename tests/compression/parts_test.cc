@@ -9,6 +9,7 @@
 #include "compression/eigen.h"
 #include "compression/levels.h"
 #include "compression/synthetic_source.h"
+#include "compression/tile_scores.h"
 #include "compression/width_allocator.h"
 #include "frames.h"
 #include "hwy/targets.h"
@@ -62,8 +63,10 @@ TEST(Compositions, ThatContradictThemselvesAreRefusedWithTheReason) {
   EXPECT_THAT(Error("policy+int(4,channel)"), HasSubstr("group=token or group=tile"));
   EXPECT_THAT(Error("policy+minifloat(2,1)"), HasSubstr("group=token or group=tile"));
   EXPECT_THAT(Error("policy+schedule+int(4)"), HasSubstr("one policy"));
-  EXPECT_THAT(Error("policy(score=entropy,allocate=greedy)+int(4)"), HasSubstr("score=error"));
-  EXPECT_THAT(Error("policy(score=position,allocate=threshold)+int(4)"), HasSubstr("topk"));
+  EXPECT_THAT(Error("policy(score=position,allocate=threshold)+int(4)"),
+              HasSubstr("over: expected"));
+  EXPECT_THAT(Error("hadamard+policy(score=loss)+int(4)"), HasSubstr("got hadamard before it"));
+  EXPECT_THAT(Error("store+policy(score=loss)+int(4)"), HasSubstr("got store before it"));
   EXPECT_THAT(Error("policy(high=3,low=5)+int(4)"), HasSubstr("low below high"));
   EXPECT_THAT(Error("policy(share=3)+int(4)"), HasSubstr("no share"));
   EXPECT_THAT(Error("lowrank+int(4)"), HasSubstr("expected"));
@@ -343,6 +346,68 @@ TEST(Rans, StepIsThirdOfABitAboveTheGaussianBound) {
   EXPECT_THAT(Error("int(4)+rans"), HasSubstr("expected step before rans"));
   EXPECT_THAT(Error("rans"), HasSubstr("expected a format"));
   EXPECT_THAT(Error("rans+step"), HasSubstr("before"));
+}
+
+// Every score with every allocator: a budget is kept, tiles of two widths have the share asked for.
+TEST(Policy, EveryScoreGoesWithEveryAllocator) {
+  constexpr int64_t kWidth = 256, kTokens = 96;
+  const std::vector<float> x = *SyntheticValues("outlier", kTokens, kWidth);
+  const struct {
+    const char* allocate;
+    double least_bits, most_bits;  // of codes
+  } kAllocators[] = {{"allocate=topk,high=5,low=3,share=50,within=frame", 3.99, 4.01},
+                     {"allocate=threshold,high=5,low=3,over=0.02", 3.0, 5.0},
+                     {"allocate=greedy,high=8,low=2,mean=3.5", 3.0, 3.5},
+                     {"allocate=knapsack,high=8,low=2,bytes=10752", 3.0, 3.5}};
+  for (const std::string& score : TileScoreWords()) {
+    for (const auto& allocator : kAllocators) {
+      const std::string spec =
+          absl::StrCat("policy(score=", score, ",", allocator.allocate, ")+int(bits=4,n=32)");
+      const Coded coded = Code(spec, x, kWidth);
+      const double side = 32.0 / 32 + (spec.find("high=8") != std::string::npos ? 3.0 : 1.0) / 32;
+      EXPECT_LE(coded.bits, allocator.most_bits + side + 0.01) << spec;
+      const bool derived = score == "position" && spec.find("high=5") != std::string::npos;
+      EXPECT_GE(coded.bits, allocator.least_bits + side - (derived ? 1.0 / 32 : 0.0) - 0.01)
+          << spec;
+      EXPECT_GE(coded.snr, 9.0) << spec;
+    }
+  }
+}
+
+// Channels whose gradient is large get the bits; the loss's own error falls, the tensor's rises.
+TEST(Policy, LossSensitivityServesTheLoss) {
+  constexpr int64_t kWidth = 64, kTokens = 128;
+  const auto squared = [&](const std::vector<float>& x, const std::vector<float>& y,
+                           bool weighted) {
+    double sum = 0;
+    for (size_t i = 0; i < x.size(); ++i) {
+      const double worth = weighted && i % kWidth >= 8 ? 1e-4 : 1.0;
+      sum += worth * (x[i] - y[i]) * (x[i] - y[i]);
+    }
+    return sum;
+  };
+  const auto run = [&](const char* score, bool weighted) {
+    const Ends ends = Make(absl::StrCat("policy(score=", score,
+                                        ",allocate=greedy,low=1,high=8,mean=3)+int(4,t=128,n=1)"),
+                           kWidth, kTokens);
+    TestFrame frame;
+    double error = 0;
+    for (uint64_t step = 0; step < 3; ++step) {
+      frame.Set({{1, kTokens}}, step);
+      const std::vector<float> x = *SyntheticValues("gaussian", kTokens, kWidth, step);
+      error = squared(x, Through(ends, x, frame.context), weighted);
+      std::vector<float> g = *SyntheticValues("gaussian", kTokens, kWidth, 50 + step);
+      for (size_t i = 0; i < g.size(); ++i) g[i] *= i % kWidth < 8 ? 1e-3f : 1e-5f;
+      if (ends.encoder->WantsGradient()) {
+        EXPECT_TRUE(ends.encoder->ObserveGradient(g, frame.context).ok());
+      }
+      EXPECT_TRUE(ends.encoder->CommitStep(step).ok());
+      EXPECT_TRUE(ends.decoder->CommitStep(step).ok());
+    }
+    return error;
+  };
+  EXPECT_LT(run("loss", true), 0.1 * run("error", true));
+  EXPECT_GT(run("loss", false), run("error", false));
 }
 
 TEST(Previous, PredictsTokensThatFollowTheirNeighbours) {

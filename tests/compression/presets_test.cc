@@ -145,7 +145,7 @@ TEST(Tah, SpreadTilesHaveTheHigherEntropy) {
   for (size_t i = 64; i < 128; ++i) x[i] = i % 2 == 0 ? 1.0f : -1.0f;
   float scores[2];
   const PartFrame frame{0, true, {}, 1, 128};
-  ScoreTiles(TileScore::kEntropy, frame, {0, 1}, {1, 64}, x.data(), scores);
+  TileScorer(TileScore::kEntropy).Scores(frame, {0, 1}, {1, 64}, x.data(), 3, 4, scores);
   EXPECT_NEAR(scores[1], 6.0f, 0.05f);
   EXPECT_LT(scores[0], 1.5f);
 }
