@@ -1,4 +1,4 @@
-// amaq(min, max, target, start): the text form of AMAQ.
+// amaq(min, max, target, start, gate): the text form of AMAQ.
 #include <memory>
 #include <string>
 #include <utility>
@@ -12,24 +12,29 @@ namespace {
 
 class AmaqCodec final : public Codec {
  public:
-  AmaqCodec(std::string text, const BitRange& range) : text_(std::move(text)), range_(range) {}
+  AmaqCodec(std::string text, const BitRange& range, GateKind gate)
+      : text_(std::move(text)), range_(range), gate_(gate) {}
 
   std::string text() const override { return text_; }
   std::string canonical() const override {
     return absl::StrCat("amaq(min=", range_.min, ",max=", range_.max, ",target=", range_.target,
-                        ",start=", range_.start, ")");
+                        ",start=", range_.start,
+                        gate_ == GateKind::kSoftmax ? ",gate=softmax)" : ")");
   }
   absl::StatusOr<std::unique_ptr<Encoder>> MakeEncoder(const EdgeShape& shape) const override {
-    return MakeAmaqEncoder(range_, shape);
+    return MakeAmaqEncoder(range_, gate_, shape);
   }
   absl::StatusOr<std::unique_ptr<Decoder>> MakeDecoder(const EdgeShape& shape) const override {
     return MakeAmaqDecoder(range_, shape);
   }
-  StateSize StateSizeFor(const EdgeShape& shape) const override { return AmaqStateSize(shape); }
+  StateSize StateSizeFor(const EdgeShape& shape) const override {
+    return AmaqStateSize(range_, gate_, shape);
+  }
 
  private:
   std::string text_;
   BitRange range_;
+  GateKind gate_;
 };
 
 }  // namespace
@@ -37,7 +42,8 @@ class AmaqCodec final : public Codec {
 absl::StatusOr<std::shared_ptr<const Codec>> MakeAmaqCodec(const SpecPart& part,
                                                            const std::string& text) {
   ISTHMUS_ASSIGN_OR_RETURN(const SpecArguments arguments,
-                           SpecArguments::Bind(part, {"min", "max", "target", "start"}));
+                           SpecArguments::Bind(part, {"min", "max", "target", "start", "gate"}));
+  ISTHMUS_ASSIGN_OR_RETURN(const int gate, arguments.Choice("gate", {"sigmoid", "softmax"}, 0));
   BitRange range;
   ISTHMUS_ASSIGN_OR_RETURN(const int64_t min, arguments.RequiredInt("min", 1, 6));
   ISTHMUS_ASSIGN_OR_RETURN(const int64_t max, arguments.RequiredInt("max", min + 2, 8));
@@ -49,7 +55,7 @@ absl::StatusOr<std::shared_ptr<const Codec>> MakeAmaqCodec(const SpecPart& part,
   range.max = static_cast<int>(max);
   range.target = static_cast<int>(target);
   range.start = static_cast<int>(start);
-  return std::make_shared<AmaqCodec>(text, range);
+  return std::make_shared<AmaqCodec>(text, range, static_cast<GateKind>(gate));
 }
 
 }  // namespace isthmus

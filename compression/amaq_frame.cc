@@ -45,16 +45,22 @@ absl::Status ReadTable(ByteReader* in, const BitRange& range, KnownTable* table)
                          range.max, ", got others");
 }
 
+std::unique_ptr<BitPolicy> PolicyFor(const BitRange& range, GateKind gate, const EdgeShape& shape) {
+  if (shape.direction == Direction::kBackward)
+    return MakeWaterFilling(range, shape.width, shape.total_steps);
+  return gate == GateKind::kSoftmax ? MakeSoftmaxGate(range, shape.width, shape.total_steps)
+                                    : MakeSigmoidGate(range, shape.width, shape.total_steps);
+}
+
 class AmaqEncoder final : public Encoder {
  public:
-  AmaqEncoder(const BitRange& range, const EdgeShape& shape)
+  AmaqEncoder(const BitRange& range, GateKind gate, const EdgeShape& shape)
       : range_(range),
         shape_(shape),
         gated_(shape.direction == Direction::kForward),
         coder_(shape.width, ColumnCoder::Fit::kMinMax),
         noise_(shape) {
-    now_.policy = gated_ ? MakeSigmoidGate(range, shape.width, shape.total_steps)
-                         : MakeWaterFilling(range, shape.width, shape.total_steps);
+    now_.policy = PolicyFor(range, gate, shape);
     now_.used = StartTable(range, shape);
     now_.told.table = now_.used;
     boundary_ = now_.Copy();
@@ -147,7 +153,8 @@ class AmaqEncoder final : public Encoder {
     return absl::OkStatus();
   }
   uint64_t StateHash() const override { return now_.told.Hash(); }
-  int64_t StateBytes() const override { return AmaqStateSize(shape_).ram_bytes; }
+  // Two copies of the policy, the widths in use and those told.
+  int64_t StateBytes() const override { return 2 * (now_.policy->StateBytes() + 2 * shape_.width); }
 
  private:
   struct State {
@@ -277,13 +284,14 @@ class AmaqDecoder final : public Decoder {
 
 }  // namespace
 
-// Two copies of (16 bytes of policy, 1 of the widths in use, 1 of those told).
-Codec::StateSize AmaqStateSize(const EdgeShape& shape) { return {2 * 18 * shape.width, 0}; }
+Codec::StateSize AmaqStateSize(const BitRange& range, GateKind gate, const EdgeShape& shape) {
+  return {2 * (PolicyFor(range, gate, shape)->StateBytes() + 2 * shape.width), 0};
+}
 
-absl::StatusOr<std::unique_ptr<Encoder>> MakeAmaqEncoder(const BitRange& range,
+absl::StatusOr<std::unique_ptr<Encoder>> MakeAmaqEncoder(const BitRange& range, GateKind gate,
                                                          const EdgeShape& shape) {
   ISTHMUS_RETURN_IF_ERROR(CheckShape(shape));
-  return std::make_unique<AmaqEncoder>(range, shape);
+  return std::make_unique<AmaqEncoder>(range, gate, shape);
 }
 
 absl::StatusOr<std::unique_ptr<Decoder>> MakeAmaqDecoder(const BitRange& range,

@@ -22,11 +22,11 @@
 
 namespace isthmus {
 
-absl::StatusOr<std::unique_ptr<Encoder>> MakeAmaqEncoder(const BitRange& range,
+absl::StatusOr<std::unique_ptr<Encoder>> MakeAmaqEncoder(const BitRange& range, GateKind gate,
                                                          const EdgeShape& shape);
 absl::StatusOr<std::unique_ptr<Decoder>> MakeAmaqDecoder(const BitRange& range,
                                                          const EdgeShape& shape);
-Codec::StateSize AmaqStateSize(const EdgeShape& shape);
+Codec::StateSize AmaqStateSize(const BitRange& range, GateKind gate, const EdgeShape& shape);
 
 }  // namespace isthmus
 

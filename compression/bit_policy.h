@@ -20,6 +20,9 @@ struct BitRange {
   int start = 7;  // strictly between min and max
 };
 
+// What learns the widths of activations.
+enum class GateKind : uint8_t { kSigmoid = 0, kSoftmax = 1 };
+
 // A value: copying it is the snapshot of a step boundary.
 class BitPolicy {
  public:
@@ -52,6 +55,11 @@ absl::Status ReadDoubles(ByteReader* in, absl::Span<double> values);
 // x^ = x + s(b) r with the rounding residual r held fixed, averaged over at least 16 micro-batches,
 // and a hinge that pulls the mean width to the target.
 std::unique_ptr<BitPolicy> MakeSigmoidGate(const BitRange& range, int64_t width,
+                                           int64_t total_steps);
+
+// A softmax over the widths min .. max per channel, whose expected width is the channel's. The same
+// optimizer: the loss by the error that each width would have left, and the hinge.
+std::unique_ptr<BitPolicy> MakeSoftmaxGate(const BitRange& range, int64_t width,
                                            int64_t total_steps);
 
 // d loss / d b_c of one frame: the sum over tokens of g * error, times -ln 2 * 2^b / (2^b - 1).

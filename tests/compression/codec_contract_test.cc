@@ -41,16 +41,26 @@ std::vector<Case> Cases() {
     }
   }
   for (const char* spec :
-       {"int(bits=4,group=tile,n=7,round=stochastic)", "int(bits=3,group=channel,round=stochastic)",
-        "int(bits=5,group=token,sym,range=rms)", "int(bits=8,group=tensor,round=nearest)",
-        "aqsgd(bits=1)", "aqsgd(bits=4,first=fp16,dtype=bf16)",
-        "aqsgd(bits=3,first=none,dtype=int8)", "aqsgd(bits=8,group=token,capacity=2)",
-        "aqsgd(bits=4,group=tile)", "aqsgd(bits=5,group=tensor)", "aqsgd(bits=4,store=mmap)",
-        "aqsgd(bits=2,store=mmap,dtype=int8,capacity=2)", "amaq(min=1,max=8,target=3,start=5)",
-        "hadamard(block=128)+int(bits=8,group=token,sym)", "hadamard(block=4,pivot)+int(bits=4)",
+       {"int(bits=4,group=tile,n=7,round=stochastic)",
+        "int(bits=3,group=channel,round=stochastic)",
+        "int(bits=5,group=token,sym,range=rms)",
+        "int(bits=8,group=tensor,round=nearest)",
+        "aqsgd(bits=1)",
+        "aqsgd(bits=4,first=fp16,dtype=bf16)",
+        "aqsgd(bits=3,first=none,dtype=int8)",
+        "aqsgd(bits=8,group=token,capacity=2)",
+        "aqsgd(bits=4,group=tile)",
+        "aqsgd(bits=5,group=tensor)",
+        "aqsgd(bits=4,store=mmap)",
+        "aqsgd(bits=2,store=mmap,dtype=int8,capacity=2)",
+        "amaq(min=1,max=8,target=3,start=5)",
+        "amaq(min=2,max=8,target=3,gate=softmax)",
+        "hadamard(block=128)+int(bits=8,group=token,sym)",
+        "hadamard(block=4,pivot)+int(bits=4)",
         "policy(score=loss,allocate=greedy,low=3,mean=5)+int(bits=4,t=8,n=4)",
         "policy(score=position,allocate=threshold,over=0.1,high=8,low=5)+int(bits=5,group=token)",
-        "center(token)+int(bits=4,group=channel)", "center(channel)+hadamard(16)+int(5,tensor)"}) {
+        "center(token)+int(bits=4,group=channel)",
+        "center(channel)+hadamard(16)+int(5,tensor)"}) {
     specs.emplace_back(spec);
   }
   std::vector<Case> cases;
