@@ -1,0 +1,95 @@
+// The loops that a product is made of, one table of functions per instruction set. Internal to
+// kernels/; target files include nothing but this header, portable-inl.h and intrinsics: they are
+// compiled with wider instruction sets than the rest, and an inline function of a common header
+// emitted there would be taken by the linker for everybody.
+//
+// All tables give the same bits. The contract, for a panel of 64 columns and up to kBlock of the
+// contraction ("depth") at a time:
+//   integer: acc[m][n] = fma(float(sum over a fold of x[m][k] w[k][n]), scale, acc[m][n]), folds in
+//            order; a fold is a group, or kBlock where the format has none: |sum| <= 512 * 127 *
+//            128 < 2^24, so float(sum) is exact
+//   fp32:    acc[m][n] = fma(x[m][k], w[k][n], acc[m][n]), k in order
+#ifndef ISTHMUS_KERNELS_KERNEL_TABLE_H_
+#define ISTHMUS_KERNELS_KERNEL_TABLE_H_
+
+#include <cstdint>
+
+#include "kernels/packed_layout.h"
+
+namespace isthmus {
+
+constexpr int kBlock = 512;     // depth of an integer block: 32 KiB of weights, fits L1
+constexpr int kBlockF32 = 128;  // depth of an fp32 block: 32 KiB
+constexpr int kRowTile = 16;    // rows are arranged in tiles of 16
+
+// A panel's weights over one block: [depth/4][64][4].
+struct IntBlock {
+  const int8_t* weights;
+  const float* scales;  // [folds][64], or null: the rows' scales apply
+  int depth;            // multiple of 64, at most kBlock
+  int fold;             // 32, 64, 128 or kBlock; the last fold ends with the block
+};
+
+// Rows of 8-bit activations over the same block, as `arrange` laid them.
+struct IntRows {
+  const int8_t* values;
+  int rows;
+  const float* scales;   // of the first row and this block's first fold; null where the weights'
+                         // apply
+  int64_t scale_stride;  // floats from row to row
+};
+
+// The same in fp32: [depth][64].
+struct F32Block {
+  const float* weights;
+  int depth;    // at most kBlockF32
+  int columns;  // computed, 1..64; acc behind them, up to a vector, is scratch
+};
+
+// One block of a packed matrix: panel, first input, inputs (a multiple of 64, at most kBlock).
+struct BlockRange {
+  int64_t panel;
+  int64_t first;
+  int depth;
+};
+
+struct KernelTable {
+  // x [n] to 8-bit codes [padded] (zeros behind n) with one scale per `group` values; `factors`
+  // (may be null) multiply x first. A group that is not finite gets scale NaN and codes 0.
+  void (*quantize_row)(const float* x, const float* factors, int64_t n, int64_t padded,
+                       int64_t group, int8_t* codes, float* scales);
+  // Rows [count][stride] over `depth` to what multiply_int reads: tiles of 16 rows x kBlock bytes.
+  // Rows up to the next multiple of 16 are zeros.
+  void (*arrange)(const int8_t* codes, int64_t stride, int count, int depth, int8_t* out);
+  // acc [rows][64]; `first`: starts from zero.
+  void (*multiply_int)(const IntBlock& block, const IntRows& rows, float* acc, bool first);
+  // y[n] for one row x [in_padded] and one panel, acc [64], the whole depth: the stream of weights
+  // is read once, with no copy. Null: the table has no special loop.
+  void (*int_vector)(const PackedView& w, int64_t panel, const int8_t* x, float* acc);
+  // Unpacks integer codes to [depth/4][64][4] (null for 8-bit codes, which lie so already).
+  void (*stage_int)(const PackedView& w, const BlockRange& range, int8_t* out);
+  // The transpose: the depth runs over output channels, the 64 columns are inputs `column` ...
+  // `column` + 63; codes relative to the channels' backward scales.
+  void (*stage_int_transposed)(const PackedView& w, int64_t column, int64_t first_channel,
+                               int depth, int8_t* out);
+  // acc [rows][64] += x [rows][stride] times the block.
+  void (*multiply_f32)(const F32Block& block, const float* x, int64_t stride, int rows, float* acc,
+                       bool first);
+  // Any format to fp32 [depth][64], and its transpose.
+  void (*stage_f32)(const PackedView& w, const BlockRange& range, float* out);
+  void (*stage_f32_transposed)(const PackedView& w, int64_t column, int64_t first_channel,
+                               int depth, float* out);
+};
+
+// The tables; null where this build lacks the instruction set.
+const KernelTable* ScalarKernels();
+const KernelTable* Avx2Kernels();
+const KernelTable* Avx512VnniKernels();
+const KernelTable* AmxKernels();  // for 16 rows and more; fewer run on AVX-512 VNNI
+
+// The values of a table format's codes at scale 1, for stage_f32: [256], 16 repeated.
+const float* DecodeTable(WeightFormat format);
+
+}  // namespace isthmus
+
+#endif  // ISTHMUS_KERNELS_KERNEL_TABLE_H_

@@ -1,0 +1,270 @@
+// Work is shared out in units of one panel of 64 output columns x up to kRowBlock rows. A unit
+// walks the depth block by block: stage the block's weights into L1 (at most 32 KiB), multiply all
+// its rows with them, and at the end write its part of y. Weights are so read from memory once per
+// kRowBlock rows.
+#include "kernels/matmul.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/check.h"
+#include "kernels/matmul_unit.h"
+#include "kernels/scratch.h"
+#include "kernels/target.h"
+
+namespace isthmus {
+namespace {
+
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t RoundUp(int64_t a, int64_t b) { return CeilDiv(a, b) * b; }
+
+// The memory of a call: the caller's, or the call's own.
+class CallScratch {
+ public:
+  CallScratch(absl::Span<uint8_t> given, int64_t needed) : given_(given) {
+    if (given.empty()) own_.resize(static_cast<size_t>(needed));
+  }
+  ScratchPieces pieces() { return ScratchPieces(own_.empty() ? given_ : absl::MakeSpan(own_)); }
+
+ private:
+  absl::Span<uint8_t> given_;
+  std::vector<uint8_t> own_;
+};
+
+// Rows quantised and arranged for an integer product over `depth` (padded to 64).
+struct ArrangedRows {
+  const int8_t* values;  // [block][rows padded to 16][kBlock]
+  const float* scales;   // [rows][scale_stride]
+  int64_t scale_stride;
+  int64_t padded_rows;
+};
+
+int64_t IntDepthBytes(int64_t rows, int64_t depth) {
+  const int64_t padded_rows = RoundUp(rows, kRowTile);
+  return ScratchPieces::Bytes<int8_t>(padded_rows * RoundUp(depth, kBlock)) +
+         ScratchPieces::Bytes<int8_t>(rows * depth) +
+         ScratchPieces::Bytes<float>(rows * CeilDiv(depth, 64));
+}
+
+int64_t UnitBytes(int threads) { return threads * ScratchPieces::Bytes<UnitScratch>(1); }
+
+// Block b, rows m0 (a multiple of 16) and on.
+const int8_t* ArrangedAt(const ArrangedRows& rows, int64_t block, int64_t m0) {
+  return rows.values + (block * rows.padded_rows + m0) * kBlock;
+}
+
+ArrangedRows Arrange(const KernelTable& kernels, const int8_t* codes, int64_t rows, int64_t depth,
+                     int8_t* values, ThreadPool* pool) {
+  ArrangedRows arranged = {values, nullptr, 1, RoundUp(rows, kRowTile)};
+  ParallelFor(pool, CeilDiv(rows, kRowTile), [&](int64_t tile, int) {
+    const int64_t m0 = tile * kRowTile;
+    const int count = static_cast<int>(std::min<int64_t>(kRowTile, rows - m0));
+    for (int64_t k = 0; k < depth; k += kBlock) {
+      kernels.arrange(codes + m0 * depth + k, depth, count,
+                      static_cast<int>(std::min<int64_t>(kBlock, depth - k)),
+                      values + (k / kBlock * arranged.padded_rows + m0) * kBlock);
+    }
+  });
+  return arranged;
+}
+
+// y rows m0.., columns of `panel`: y = acc * row scale (+ y).
+void WriteUnit(const float* acc, int64_t panel, int64_t m0, int rows, int64_t out,
+               const float* row_scales, bool accumulate, float* y) {
+  const int64_t n0 = panel * kPanel;
+  const int64_t columns = std::min<int64_t>(kPanel, out - n0);
+  for (int m = 0; m < rows; ++m, acc += kPanel) {
+    const float scale = row_scales == nullptr ? 1.0f : row_scales[m0 + m];
+    float* to = y + (m0 + m) * out + n0;
+    if (accumulate) {
+      for (int64_t n = 0; n < columns; ++n) to[n] += acc[n] * scale;
+    } else {
+      for (int64_t n = 0; n < columns; ++n) to[n] = acc[n] * scale;
+    }
+  }
+}
+
+// Calls unit(panel, first row, rows, thread) for every unit of a product.
+template <typename Unit>
+void ForUnits(ThreadPool* pool, int64_t rows, int64_t panels, const Unit& unit) {
+  const int64_t row_blocks = CeilDiv(rows, kRowBlock);
+  ParallelFor(pool, panels * row_blocks, [&](int64_t index, int thread) {
+    const int64_t m0 = index % row_blocks * kRowBlock;
+    unit(index / row_blocks, m0, static_cast<int>(std::min<int64_t>(kRowBlock, rows - m0)), thread);
+  });
+}
+
+// The fold scales of a block as fp32 [folds][64].
+int StageScales(const PackedView& w, const BlockRange& range, float* scales) {
+  const int fold = w.scales != nullptr ? w.group : kBlock;
+  for (int k = 0, f = 0; k < range.depth; k += fold, ++f) {
+    float* to = scales + f * kPanel;
+    if (w.scales == nullptr) {
+      std::copy_n(w.channel_scales + range.panel * kPanel, kPanel, to);
+      continue;
+    }
+    const int64_t group = std::min((range.first + k) / w.group, w.groups - 1);
+    const uint16_t* from = w.scales + (range.panel * w.groups + group) * kPanel;
+    for (int n = 0; n < kPanel; ++n) to[n] = FloatOfBf16(from[n]);
+  }
+  return fold;
+}
+
+void IntForward(const KernelTable& kernels, const ArrangedRows& x, int64_t rows,
+                const PackedView& w, UnitScratch* scratch, float* y, const MatmulOptions& options) {
+  ForUnits(options.pool, rows, w.out_padded / kPanel,
+           [&](int64_t panel, int64_t m0, int count, int thread) {
+             UnitScratch& own = scratch[thread];
+             for (int64_t k = 0; k < w.in_padded; k += kBlock) {
+               const BlockRange range = {
+                   panel, k, static_cast<int>(std::min<int64_t>(kBlock, w.in_padded - k))};
+               IntBlock block = {own.staged, own.scales, range.depth, 0};
+               block.fold = StageScales(w, range, own.scales);
+               if (CodeBits(w.format) == 8) {
+                 block.weights =
+                     reinterpret_cast<const int8_t*>(w.codes) + panel * w.panel_bytes + k * kPanel;
+               } else {
+                 kernels.stage_int(w, range, own.staged);
+               }
+               const IntRows some = {ArrangedAt(x, k / kBlock, m0), count, nullptr, 0};
+               kernels.multiply_int(block, some, own.acc, k == 0);
+             }
+             WriteUnit(own.acc, panel, m0, count, w.out, x.scales, options.accumulate, y);
+           });
+}
+
+// One row: the weights stream by once, nothing is staged.
+void IntVector(const KernelTable& kernels, const QuantizedRows& x, const PackedView& w,
+               UnitScratch* scratch, float* y, const MatmulOptions& options) {
+  ParallelFor(options.pool, w.out_padded / kPanel, [&](int64_t panel, int thread) {
+    float* acc = scratch[thread].acc;
+    kernels.int_vector(w, panel, x.codes, acc);
+    WriteUnit(acc, panel, 0, 1, w.out, x.scales, options.accumulate, y);
+  });
+}
+
+void F32Forward(const KernelTable& kernels, const float* x, int64_t rows, const PackedView& w,
+                UnitScratch* scratch, float* y, const MatmulOptions& options) {
+  ForUnits(options.pool, rows, w.out_padded / kPanel,
+           [&](int64_t panel, int64_t m0, int count, int thread) {
+             UnitScratch& own = scratch[thread];
+             for (int64_t k = 0; k < w.in; k += kBlockF32) {
+               const int padded = static_cast<int>(std::min<int64_t>(kBlockF32, w.in_padded - k));
+               kernels.stage_f32(w, {panel, k, padded}, own.staged_f32);
+               const F32Block block = {own.staged_f32,
+                                       static_cast<int>(std::min<int64_t>(kBlockF32, w.in - k)),
+                                       kPanel};
+               kernels.multiply_f32(block, x + m0 * w.in + k, w.in, count, own.acc, k == 0);
+             }
+             WriteUnit(own.acc, panel, m0, count, w.out, nullptr, options.accumulate, y);
+           });
+}
+
+void IntGradient(const KernelTable& kernels, const ArrangedRows& dy, int64_t rows,
+                 const PackedView& w, UnitScratch* scratch, float* dx,
+                 const MatmulOptions& options) {
+  ForUnits(options.pool, rows, w.in_padded / kPanel,
+           [&](int64_t panel, int64_t m0, int count, int thread) {
+             UnitScratch& own = scratch[thread];
+             for (int64_t n = 0; n < w.out_padded; n += kBlock) {
+               const int depth = static_cast<int>(std::min<int64_t>(kBlock, w.out_padded - n));
+               kernels.stage_int_transposed(w, panel * kPanel, n, depth, own.staged);
+               const IntRows some = {ArrangedAt(dy, n / kBlock, m0), count,
+                                     dy.scales + m0 * dy.scale_stride + n / 64, dy.scale_stride};
+               kernels.multiply_int({own.staged, nullptr, depth, 64}, some, own.acc, n == 0);
+             }
+             WriteUnit(own.acc, panel, m0, count, w.in, nullptr, options.accumulate, dx);
+           });
+}
+
+void F32Gradient(const KernelTable& kernels, const float* dy, int64_t rows, const PackedView& w,
+                 UnitScratch* scratch, float* dx, const MatmulOptions& options) {
+  ForUnits(options.pool, rows, w.in_padded / kPanel,
+           [&](int64_t panel, int64_t m0, int count, int thread) {
+             UnitScratch& own = scratch[thread];
+             for (int64_t n = 0; n < w.out; n += kBlockF32) {
+               const int padded = static_cast<int>(std::min<int64_t>(kBlockF32, w.out_padded - n));
+               kernels.stage_f32_transposed(w, panel * kPanel, n, padded, own.staged_f32);
+               const F32Block block = {own.staged_f32,
+                                       static_cast<int>(std::min<int64_t>(kBlockF32, w.out - n)),
+                                       kPanel};
+               kernels.multiply_f32(block, dy + m0 * w.out + n, w.out, count, own.acc, n == 0);
+             }
+             WriteUnit(own.acc, panel, m0, count, w.in, nullptr, options.accumulate, dx);
+           });
+}
+
+void ForwardQuantized(const QuantizedRows& x, const PackedMatrix& w, ScratchPieces* pieces,
+                      float* y, const MatmulOptions& options) {
+  ISTHMUS_CHECK(x.width == w.in() && IsIntegerFormat(w.spec().format));
+  const KernelTable& kernels = KernelsFor(x.rows);
+  auto* units = pieces->Take<UnitScratch>(NumThreads(options.pool));
+  if (x.rows == 1 && kernels.int_vector != nullptr) {
+    return IntVector(kernels, x, w.view(), units, y, options);
+  }
+  auto* values = pieces->Take<int8_t>(RoundUp(x.rows, kRowTile) * RoundUp(x.padded, kBlock));
+  ArrangedRows rows = Arrange(kernels, x.codes, x.rows, x.padded, values, options.pool);
+  rows.scales = x.scales;
+  IntForward(kernels, rows, x.rows, w.view(), units, y, options);
+}
+
+}  // namespace
+
+int64_t MatmulScratchBytes(const PackedMatrix& w, int64_t rows, int threads) {
+  int64_t bytes = UnitBytes(threads);
+  if (!IsIntegerFormat(w.spec().format)) return bytes;
+  const PackedView& view = w.view();
+  return bytes +
+         std::max(IntDepthBytes(rows, view.in_padded), IntDepthBytes(rows, view.out_padded));
+}
+
+void MatmulForward(const QuantizedRows& x, const PackedMatrix& w, float* y,
+                   const MatmulOptions& options) {
+  if (x.rows == 0) return;
+  CallScratch scratch(options.scratch, MatmulScratchBytes(w, x.rows, NumThreads(options.pool)));
+  ScratchPieces pieces = scratch.pieces();
+  ForwardQuantized(x, w, &pieces, y, options);
+}
+
+void MatmulForward(const float* x, int64_t rows, const PackedMatrix& w, float* y,
+                   const MatmulOptions& options) {
+  if (rows == 0) return;
+  CallScratch scratch(options.scratch, MatmulScratchBytes(w, rows, NumThreads(options.pool)));
+  ScratchPieces pieces = scratch.pieces();
+  if (!IsIntegerFormat(w.spec().format) || options.float_activations) {
+    auto* units = pieces.Take<UnitScratch>(NumThreads(options.pool));
+    return F32Forward(KernelsFor(rows), x, rows, w.view(), units, y, options);
+  }
+  const int64_t bytes = QuantizedRowsBytes(rows, w.in());
+  const absl::Span<uint8_t> storage(pieces.Take<uint8_t>(bytes), static_cast<size_t>(bytes));
+  const QuantizedRows quantized = QuantizeRows(x, rows, w.in(), storage, options.pool);
+  ForwardQuantized(quantized, w, &pieces, y, options);
+}
+
+void MatmulInputGradient(const float* dy, int64_t rows, const PackedMatrix& w, float* dx,
+                         const MatmulOptions& options) {
+  if (rows == 0) return;
+  CallScratch scratch(options.scratch, MatmulScratchBytes(w, rows, NumThreads(options.pool)));
+  ScratchPieces pieces = scratch.pieces();
+  const PackedView& view = w.view();
+  const KernelTable& kernels = KernelsFor(rows);
+  auto* units = pieces.Take<UnitScratch>(NumThreads(options.pool));
+  if (!IsIntegerFormat(view.format) || options.float_activations) {
+    return F32Gradient(kernels, dy, rows, view, units, dx, options);
+  }
+  const int64_t depth = view.out_padded;
+  const int64_t runs = depth / 64;
+  auto* codes = pieces.Take<int8_t>(rows * depth);
+  auto* scales = pieces.Take<float>(rows * runs);
+  ParallelFor(options.pool, rows, [&](int64_t m, int) {
+    kernels.quantize_row(dy + m * view.out, view.backward_scales, view.out, depth, 64,
+                         codes + m * depth, scales + m * runs);
+  });
+  auto* values = pieces.Take<int8_t>(RoundUp(rows, kRowTile) * RoundUp(depth, kBlock));
+  ArrangedRows arranged = Arrange(kernels, codes, rows, depth, values, options.pool);
+  arranged.scales = scales;
+  arranged.scale_stride = runs;
+  IntGradient(kernels, arranged, rows, view, units, dx, options);
+}
+
+}  // namespace isthmus
