@@ -207,7 +207,6 @@ absl::Status CheckNotInBuild(const Json& root) {
 
 absl::Status CheckRequired(const Job& job) {
   if (job.model.empty()) return InvalidArgument("model: expected a path, got nothing");
-  if (job.data.train.empty()) return InvalidArgument("data.train: expected a path, got nothing");
   if (job.output.empty()) return InvalidArgument("output: expected a path, got nothing");
   return absl::OkStatus();
 }
@@ -279,6 +278,8 @@ absl::StatusOr<Job> ReadJob(const std::string& path, absl::Span<const std::strin
   ISTHMUS_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxJobBytes));
   absl::StatusOr<Job> job =
       ParseJob(text, std::filesystem::path(path).parent_path().string(), overrides);
+  if (job.ok() && job->data.train.empty())
+    job = InvalidArgument("data.train: expected a path, got nothing");
   if (!job.ok())
     return absl::Status(job.status().code(), absl::StrCat(job.status().message(), " (", path, ")"));
   return job;

@@ -49,7 +49,7 @@ struct Job {
   } cluster;
 
   struct Source {
-    std::string train;
+    std::string train;             // "": the caller's own
     std::string eval;              // "": no evaluation
     int64_t eval_every_steps = 0;  // 0: before and after only
     int64_t patience = 0;  // evaluations without a better loss before the run stops; 0: never
@@ -137,7 +137,8 @@ struct Job {
 // kInvalidArgument names the key and, for an unknown one, the nearest known.
 absl::StatusOr<Job> ParseJob(absl::string_view yaml, const std::string& directory,
                              absl::Span<const std::string> overrides = {});
-// Reads the file first; errors name it.
+// Reads the file first; errors name it. Asks for data.train, which ParseJob leaves to programs that
+// bring their own data.
 absl::StatusOr<Job> ReadJob(const std::string& path, absl::Span<const std::string> overrides = {});
 
 // The resolved job with every key that has a value; what is left open (sequence_length, targets,

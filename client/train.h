@@ -9,14 +9,14 @@
 
 #include "absl/status/statusor.h"
 #include "client/job.h"
+#include "client/progress.h"
 #include "client/run_output.h"
+#include "client/step_data.h"
 #include "engine/stage.h"
 #include "link/tls.h"
 #include "pipeline/edge_dump.h"
 
 namespace isthmus {
-
-class Progress;
 
 // What a command line adds to a job.
 struct TrainContext {
@@ -32,8 +32,12 @@ struct TrainContext {
   int64_t max_bytes = 0;
   TlsFiles tls;
   bool insecure = false;
+  OwnData* own_data = nullptr;   // in place of data.train; needs train.steps
   Progress* progress = nullptr;  // may be null
-  EdgeDumpOptions dump;          // of every party of an embedded cluster, else of the client
+  // The same news for a program; may be empty. Notices come from the coordinator's thread too.
+  std::function<void(const Progress::Step&)> on_step;
+  std::function<void(absl::string_view)> on_note;
+  EdgeDumpOptions dump;  // of every party of an embedded cluster, else of the client
   const std::atomic<int>* signal =
       nullptr;  // number of the signal that asks to stop after this step; may be null
 };

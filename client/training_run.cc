@@ -133,7 +133,12 @@ absl::Status TrainingRun::Train() {
   bool interrupted = false;
   for (int64_t step = first_step_; step <= facts_.total_steps; ++step) {
     if ((interrupted = StopAsked() || BudgetUsed(step))) break;
-    ISTHMUS_RETURN_IF_ERROR(Step(step));
+    ISTHMUS_ASSIGN_OR_RETURN(const std::vector<Window> windows, WindowsOf(step));
+    if (windows.empty()) {
+      Note(absl::StrCat("the data end before step ", step));
+      break;
+    }
+    ISTHMUS_RETURN_IF_ERROR(Step(step, windows));
     last_step_done_ = step;
     const bool last = step == facts_.total_steps;
     if (job_.data.eval_every_steps > 0 && step % job_.data.eval_every_steps == 0 && !last) {
@@ -194,8 +199,16 @@ absl::Status TrainingRun::ResumeFrom(const Checkpoint& checkpoint) {
   return absl::OkStatus();
 }
 
-absl::Status TrainingRun::Step(int64_t step) {
-  WindowBatches batches(train_windows_, step_windows_->Of(step), job_.train.micro_batch_size);
+// A caller's data may fail at any step: what was learned before is kept.
+absl::StatusOr<std::vector<Window>> TrainingRun::WindowsOf(int64_t step) {
+  absl::StatusOr<std::vector<Window>> windows = data_->Step(step);
+  if (!windows.ok() && last_step_done_ > 0)
+    ISTHMUS_RETURN_IF_ERROR(WriteCheckpoint(last_step_done_, false));
+  return windows;
+}
+
+absl::Status TrainingRun::Step(int64_t step, const std::vector<Window>& windows) {
+  WindowBatches batches(windows, AllOf(windows.size()), job_.train.micro_batch_size);
   const double lr = LearningRate(job_.train, step, facts_.total_steps);
   const double loss_scale = 1.0 / static_cast<double>(std::max<int64_t>(1, batches.predicted()));
   const int64_t start_us = NowUs();
@@ -262,12 +275,17 @@ absl::Status TrainingRun::Record(int64_t step, double lr, const StepResult& resu
   progress.set_tokens_per_s(record.tokens_per_s);
   progress.set_wire_bytes(record.wire_bytes);
   control_->ReportProgress(progress);
-  if (context_.progress != nullptr)
-    context_.progress->Show(
-        {step, facts_.total_steps, record.loss, record.tokens_per_s,
-         record.bits_per_element_forward, record.bits_per_element_backward,
-         static_cast<double>(record.wire_bytes) * 1e-6 / std::max(seconds, 1e-9),
-         quality_ ? std::optional(quality_->offset_db()) : std::nullopt});
+  const Progress::Step shown = {
+      step,
+      facts_.total_steps,
+      record.loss,
+      record.tokens_per_s,
+      record.bits_per_element_forward,
+      record.bits_per_element_backward,
+      static_cast<double>(record.wire_bytes) * 1e-6 / std::max(seconds, 1e-9),
+      quality_ ? std::optional(quality_->offset_db()) : std::nullopt};
+  if (context_.progress != nullptr) context_.progress->Show(shown);
+  if (context_.on_step) context_.on_step(shown);
   return absl::OkStatus();
 }
 

@@ -20,6 +20,7 @@
 #include "client/report.h"
 #include "client/run_output.h"
 #include "client/session.h"
+#include "client/step_data.h"
 #include "client/train.h"
 #include "link/coordinator_client.h"
 #include "model/adapter.h"
@@ -63,6 +64,8 @@ class TrainingRun {
   int64_t TotalSteps(const Job::Train& train) const;
   absl::Status OpenModel();
   absl::Status ReadData();
+  absl::Status ReadOwnData();
+  absl::Status CheckDataKeys() const;
   absl::Status CheckSplit() const;
   absl::StatusOr<std::vector<Window>> ReadWindows(const std::string& path,
                                                   const Tokenizer* tokenizer) const;
@@ -75,7 +78,8 @@ class TrainingRun {
   // training_run.cc
   absl::Status Begin();
   absl::Status ResumeFrom(const Checkpoint& checkpoint);
-  absl::Status Step(int64_t step);
+  absl::StatusOr<std::vector<Window>> WindowsOf(int64_t step);  // none: the data have ended
+  absl::Status Step(int64_t step, const std::vector<Window>& windows);
   absl::Status Record(int64_t step, double lr, const StepResult& result,
                       const WindowBatches& batches, double seconds);
   absl::Status AdaptQuality(const StepResult& result, uint32_t micro_batches, double seconds);
@@ -101,8 +105,8 @@ class TrainingRun {
   std::unique_ptr<ModelDirectory> model_;
   std::unique_ptr<WeightSource> random_;
   ModelConfig config_;
-  std::vector<Window> train_windows_, eval_windows_;
-  std::optional<StepWindows> step_windows_;
+  std::unique_ptr<StepData> data_;
+  std::vector<Window> eval_windows_;
   DataFacts facts_;
   ChosenCodec codec_;
   Codec::StateSize stores_;  // on this machine

@@ -59,6 +59,7 @@ void TrainingRun::Close() {
 }
 
 void TrainingRun::Note(const std::string& text) {
+  if (context_.on_note) context_.on_note(text);
   if (context_.progress != nullptr) context_.progress->Note(text);
 }
 
@@ -123,7 +124,7 @@ absl::StatusOr<bool> TrainingRun::CompletedEarlier(const Report& earlier) const 
 }
 
 int64_t TrainingRun::TotalSteps(const Job::Train& train) const {
-  return train.steps.has_value() ? *train.steps : *train.epochs * step_windows_->steps_per_epoch();
+  return train.steps.has_value() ? *train.steps : *train.epochs * data_->steps_per_epoch();
 }
 
 absl::Status TrainingRun::OpenModel() {
@@ -167,27 +168,63 @@ absl::StatusOr<std::vector<Window>> TrainingRun::ReadWindows(const std::string& 
   return windows;
 }
 
+absl::Status TrainingRun::CheckDataKeys() const {
+  const bool own = context_.own_data != nullptr;
+  if (own != job_.data.train.empty())
+    return own ? InvalidArgument(
+                     "data.train: expected no such key beside the caller's own data, got ",
+                     job_.data.train)
+               : InvalidArgument("data.train: expected a path, got nothing");
+  if (own && !job_.train.steps.has_value())
+    return InvalidArgument(
+        "train.steps: expected a number with the caller's own data, whose epochs nobody knows, got "
+        "none");
+  return absl::OkStatus();
+}
+
 absl::Status TrainingRun::ReadData() {
+  ISTHMUS_RETURN_IF_ERROR(CheckDataKeys());
   // A model without a tokenizer trains on token ids.
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Open(job_.model);
   if (!tokenizer.ok() && tokenizer.status().code() != absl::StatusCode::kNotFound)
     return tokenizer.status();
   const Tokenizer* words = tokenizer.ok() ? tokenizer->get() : nullptr;
-  ISTHMUS_ASSIGN_OR_RETURN(train_windows_, ReadWindows(job_.data.train, words));
   if (!job_.data.eval.empty()) {
     ISTHMUS_ASSIGN_OR_RETURN(eval_windows_, ReadWindows(job_.data.eval, words));
   }
-  step_windows_.emplace(static_cast<int64_t>(train_windows_.size()),
-                        job_.train.micro_batch_size * job_.train.micro_batches, job_.data.shuffle,
-                        job_.train.seed);
-  const int64_t per_epoch = step_windows_->steps_per_epoch();
-  facts_.num_windows = static_cast<int64_t>(train_windows_.size());
+  if (context_.own_data != nullptr) {
+    ISTHMUS_RETURN_IF_ERROR(ReadOwnData());
+  } else {
+    ISTHMUS_ASSIGN_OR_RETURN(std::vector<Window> windows, ReadWindows(job_.data.train, words));
+    data_ = StepData::FromFile(std::move(windows), job_);
+  }
+  const int64_t per_epoch = data_->steps_per_epoch();
+  facts_.num_windows = data_->num_samples();
   facts_.total_steps = TotalSteps(job_.train);
-  facts_.samples_repeat = facts_.total_steps > per_epoch;
-  for (const std::vector<Window>* windows : {&train_windows_, &eval_windows_})
-    for (const Window& window : *windows)
-      facts_.max_window_tokens =
-          std::max(facts_.max_window_tokens, static_cast<int64_t>(window.inputs.size()));
+  // Of the caller's data we know at most how many samples there are.
+  facts_.samples_repeat =
+      per_epoch > 0 ? facts_.total_steps > per_epoch
+                    : facts_.num_windows > 0 && facts_.total_steps * job_.train.micro_batch_size *
+                                                        job_.train.micro_batches >
+                                                    facts_.num_windows;
+  facts_.max_window_tokens = data_->max_window_tokens();
+  for (const Window& window : eval_windows_)
+    facts_.max_window_tokens =
+        std::max(facts_.max_window_tokens, static_cast<int64_t>(window.inputs.size()));
+  return absl::OkStatus();
+}
+
+absl::Status TrainingRun::ReadOwnData() {
+  data_ = StepData::FromCaller(context_.own_data, job_.data.sequence_length, config_.vocab_size);
+  ISTHMUS_ASSIGN_OR_RETURN(std::vector<Window> windows, context_.own_data->Evaluation());
+  if (windows.empty()) return absl::OkStatus();
+  if (!eval_windows_.empty())
+    return InvalidArgument(
+        "data.eval: expected no such key beside the caller's own evaluation data, got ",
+        job_.data.eval);
+  ISTHMUS_RETURN_IF_ERROR(
+      CheckOwnWindows(job_.data.sequence_length, config_.vocab_size, "evaluation data", &windows));
+  eval_windows_ = std::move(windows);
   return absl::OkStatus();
 }
 
@@ -259,6 +296,7 @@ absl::Status TrainingRun::SubmitJob() {
                        embedded || job_.link.given() ? 0.0 : LinkRateTo(coordinator, tls)}));
   JobControl::Callbacks callbacks;
   callbacks.notice = [this](const std::string& text) { Note(text); };
+  callbacks.cancelled = [this] { return StopAsked(); };
   callbacks.stopped = [this](const v1::JobStopped& stopped) {
     MutexLock lock(&outside_.mutex);
     const bool by_user = stopped.cause() == v1::JobStopped::STOPPED_BY_USER;

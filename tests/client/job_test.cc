@@ -168,10 +168,18 @@ TEST(JobTest, WrongTypeOrRangeNamesTheKey) {
 
 TEST(JobTest, RequiredKeysAreNamed) {
   EXPECT_THAT(ErrorOf(ParseJob("data: {train: t}\noutput: o", "/")), HasSubstr("model"));
-  EXPECT_THAT(ErrorOf(ParseJob("model: m\noutput: o", "/")), HasSubstr("data.train"));
   EXPECT_THAT(ErrorOf(ParseJob("model: m\ndata: {train: t}", "/")), HasSubstr("output"));
   EXPECT_THAT(ErrorOf(ParseJob("", "/")), HasSubstr("got nothing"));
   EXPECT_THAT(ErrorOf(ParseJob("- a\n- b", "/")), HasSubstr("got a list"));
+}
+
+// A program may bring its own data; a job file must name them.
+TEST(JobTest, AFileNamesItsData) {
+  EXPECT_TRUE(ParseJob("model: m\noutput: o", "/").ok());
+  const std::string path = testing::TempDir() + "/job-without-data.yaml";
+  std::ofstream(path) << "model: m\noutput: o";
+  EXPECT_THAT(ErrorOf(ReadJob(path)),
+              AllOf(HasSubstr("data.train: expected a path"), HasSubstr(path)));
 }
 
 TEST(JobTest, KeysThatOnlyMakeSenseTogether) {

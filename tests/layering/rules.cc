@@ -30,6 +30,8 @@ const std::map<std::string, std::vector<std::string>>& AllowedRooms() {
         "engine/stage.h", "link/link.h", "link/frame.h", "link/inbox.h"}},
       {"client",
        {"base", "metrics", "compression", "model", "proto", "engine/stage.h", "pipeline", "link"}},
+      {"client/sdk",
+       {"base", "client", "compression", "model", "engine/stage.h", "engine/torch", "link"}},
       {"worker",
        {"base", "metrics", "compression", "model", "proto", "engine/stage.h", "pipeline", "link"}},
       {"coordinator", {"base", "metrics", "model", "proto", "pipeline", "link"}},
