@@ -1,5 +1,5 @@
 // What computes a layer range. Knows nothing of peers, links or codecs. Implemented by
-// engine/torch; one contract suite runs on every implementation (tests/engine/stage_contract.h).
+// engine/torch and engine/edge; one contract suite runs on both (tests/engine/stage_contract.h).
 //
 // A party (the client or one worker) holds one StageGroup: one or two layer ranges whose
 // parameters, gradients and optimizer live together. A tensor that two ranges of a party use (tied
@@ -48,6 +48,19 @@ struct OptimizerSpec {
   double clip_norm = 0.0;     // 0: off; over all parties
 };
 
+// What a job says to the on-device engine besides (`edge:`); LibTorch's refuses all but the
+// defaults.
+struct EdgeSpec {
+  std::string weights = "f32";     // how the frozen base is held, see engine/edge/engine.h
+  int64_t memory_limit_bytes = 0;  // of the engine's arena; 0: none
+  std::string update = "all";      // all | auto: what fits the limit is trained
+  // The largest micro-batch and how many await their backward pass: the arena is planned for them
+  // and reserved when the stages are made. 0: it grows in the first step.
+  int64_t sample_tokens = 0;
+  int64_t micro_batch_samples = 0;
+  int64_t micro_batches_kept = 0;
+};
+
 struct TrainSpec {
   bool full = false;    // full: every tensor is trained; else LoRA
   bool frozen = false;  // neither: evaluation and generation only
@@ -58,6 +71,7 @@ struct TrainSpec {
   uint64_t seed = 0;           // LoRA initialisation and dropout
   int64_t threads = 0;         // intra-op; 0: leave
   std::string device = "cpu";  // cpu | cuda
+  EdgeSpec edge;
 };
 
 // The samples of one micro-batch.
@@ -167,7 +181,8 @@ class StageGroup {
 class Engine {
  public:
   virtual ~Engine() = default;
-  virtual std::string name() const = 0;  // "torch 1.13.1 cpu"
+  // "torch 1.13.1 cpu"; the first word is what --engine takes.
+  virtual std::string name() const = 0;
   // `shared_embedding`: the tied tensor is held by another party as well.
   virtual absl::StatusOr<std::unique_ptr<StageGroup>> MakeStages(
       const ModelConfig& config, const TrainSpec& train, absl::Span<const LayerRange> ranges,
@@ -181,6 +196,9 @@ class Engine {
   virtual absl::StatusOr<Speed> MeasureBlock(const ModelConfig& config, const TrainSpec& train,
                                              int64_t tokens) = 0;
 };
+
+// The first word of its name.
+std::string EngineWord(const Engine& engine);
 
 }  // namespace isthmus
 

@@ -1,25 +1,14 @@
-// Dropout whose mask is a pure function of (seed, step, sample, layer, linear map, position): the
-// same in a recomputed forward pass, in another micro-batch, on another party and on another
-// device.
+// Dropout masks as tensors.
 #ifndef ISTHMUS_ENGINE_TORCH_DROPOUT_H_
 #define ISTHMUS_ENGINE_TORCH_DROPOUT_H_
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
+#include "engine/dropout_key.h"
 #include "engine/torch/libtorch.h"
 
 namespace isthmus {
-
-// What of the key the micro-batch gives. `rate` 0: no dropout.
-struct DropoutKey {
-  double rate = 0.0;
-  uint64_t seed = 0;
-  uint64_t step = 0;
-  std::vector<uint64_t> samples;
-  std::vector<int32_t> lengths;
-};
 
 // [tokens, width] of 0 and 1 / (1 - rate) for one linear map ("self_attn.q_proj") of one layer.
 at::Tensor DropoutMask(const DropoutKey& key, int64_t layer, const std::string& module,

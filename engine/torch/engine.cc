@@ -2,13 +2,10 @@
 
 #include <torch/csrc/api/include/torch/version.h>
 
-#include <algorithm>
-#include <cstring>
 #include <utility>
-#include <vector>
 
-#include "base/clock.h"
 #include "base/status.h"
+#include "engine/block_timing.h"
 #include "engine/torch/environment.h"
 #include "engine/torch/guard.h"
 #include "engine/torch/libtorch.h"
@@ -16,43 +13,6 @@
 
 namespace isthmus {
 namespace {
-
-// Weights for timing: any ordinary number will do (zeros could be skipped, denormals are slow).
-class ConstantWeights : public WeightSource {
- public:
-  explicit ConstantWeights(const ModelConfig& config) : tensors_(ModelTensors(config)) {}
-  absl::StatusOr<Tensor> Load(const std::string& name) override {
-    for (const TensorInfo& info : tensors_) {
-      if (info.name != name) continue;
-      Tensor tensor(DType::kF32, info.shape);
-      std::fill(tensor.mutable_floats().begin(), tensor.mutable_floats().end(), 0.01f);
-      return tensor;
-    }
-    return NotFound(name, ": expected a tensor of the model, got none (measurement)");
-  }
-
- private:
-  const std::vector<TensorInfo> tensors_;
-};
-
-// `tokens` positions in samples of at most the model's context.
-MicroBatch TimingBatch(const ModelConfig& config, int64_t tokens) {
-  MicroBatch mb;
-  while (tokens > 0) {
-    const int64_t length = std::min(tokens, std::max<int64_t>(config.max_positions, 1));
-    mb.samples.push_back(mb.samples.size());
-    mb.lengths.push_back(static_cast<int32_t>(length));
-    tokens -= length;
-  }
-  return mb;
-}
-
-Tensor TimingRows(int64_t tokens, int64_t width) {
-  Tensor rows(DType::kF32, {tokens, width});
-  absl::Span<float> values = rows.mutable_floats();
-  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 17) * 0.1f - 0.8f;
-  return rows;
-}
 
 absl::StatusOr<at::Device> FindDevice(const std::string& device) {
   if (device == "cpu") return at::Device(at::kCPU);
@@ -64,18 +24,6 @@ absl::StatusOr<at::Device> FindDevice(const std::string& device) {
       "--device: expected cpu, got cuda, which this LibTorch or machine does "
       "not have (engine torch)");
 }
-
-// What the other processes of a machine do to a core's caches while this one waits for a frame.
-class OtherWork {
- public:
-  void Work() {
-    for (size_t i = 0; i < memory_.size(); i += kLine) ++memory_[i];
-  }
-
- private:
-  static constexpr size_t kLine = 64;
-  std::vector<uint8_t> memory_ = std::vector<uint8_t>(size_t{4} << 20);  // a core's L2, twice
-};
 
 class TorchEngine : public Engine {
  public:
@@ -91,6 +39,12 @@ class TorchEngine : public Engine {
                                                          absl::Span<const LayerRange> ranges,
                                                          WeightSource* weights,
                                                          bool shared_embedding) override {
+    if (train.edge.weights != "f32" || train.edge.update != "all" ||
+        train.edge.memory_limit_bytes > 0) {
+      return InvalidArgument(
+          "edge: expected no such settings with this engine, got some (job; --engine edge has "
+          "them)");
+    }
     at::Device device = device_;
     if (train.device != "cpu") {
       ISTHMUS_ASSIGN_OR_RETURN(device, FindDevice(train.device));
@@ -102,7 +56,9 @@ class TorchEngine : public Engine {
   }
 
   absl::StatusOr<Speed> MeasureBlock(const ModelConfig& config, const TrainSpec& train,
-                                     int64_t tokens) override;
+                                     int64_t tokens) override {
+    return TimeBlock(this, config, train, tokens);
+  }
 
  private:
   // OpenMP counts threads per calling thread: the stage thread has to say it itself.
@@ -115,49 +71,6 @@ class TorchEngine : public Engine {
   const at::Device device_;
   const int64_t threads_;
 };
-
-// The fastest of several rounds: whatever disturbs a measurement makes it longer. A round is what a
-// stage does in a pipeline: several micro-batches forward before the first goes back, other work
-// between two, so that caches hold neither weights nor activations (1.2 to 1.6 times the time of
-// the same micro-batch again and again).
-absl::StatusOr<Engine::Speed> TorchEngine::MeasureBlock(const ModelConfig& config,
-                                                        const TrainSpec& train, int64_t tokens) {
-  constexpr int64_t kBudgetUs = 300'000;
-  constexpr int kMaxRounds = 20;
-  if (tokens < 1) return InvalidArgument("tokens: expected 1 or more, got ", tokens, " (measure)");
-  ModelConfig one = config;
-  one.num_layers = 1;
-  ConstantWeights weights(one);
-  const LayerRange range{0, 1, false, false};
-  ISTHMUS_ASSIGN_OR_RETURN(std::unique_ptr<StageGroup> group,
-                           MakeStages(one, train, {&range, 1}, &weights, false));
-  constexpr uint32_t kInFlight = 4;
-  MicroBatch mb = TimingBatch(config, tokens);
-  const Tensor rows = TimingRows(tokens, config.hidden_size);
-  const double count = static_cast<double>(tokens);
-  OtherWork others;
-  Speed speed;
-  const int64_t end = NowUs() + kBudgetUs;
-  for (int round = 0; round < 2 || (round < kMaxRounds && NowUs() < end); ++round) {
-    double forward = 0.0, backward = 0.0;
-    for (mb.index = 0; mb.index < kInFlight; ++mb.index) {
-      others.Work();
-      const int64_t start = NowUs();
-      ISTHMUS_RETURN_IF_ERROR(group->stage(0)->Forward(mb, Pass::kTrain, rows).status());
-      forward += static_cast<double>(NowUs() - start) * 1e-6 / (kInFlight * count);
-    }
-    for (mb.index = 0; mb.index < kInFlight; ++mb.index) {
-      others.Work();
-      const int64_t start = NowUs();
-      ISTHMUS_RETURN_IF_ERROR(group->stage(0)->Backward(mb.index, rows).status());
-      backward += static_cast<double>(NowUs() - start) * 1e-6 / (kInFlight * count);
-    }
-    // The first round pays for page faults and thread start.
-    if (round <= 1 || forward < speed.forward_s) speed.forward_s = forward;
-    if (round <= 1 || backward < speed.backward_s) speed.backward_s = backward;
-  }
-  return speed;
-}
 
 }  // namespace
 

@@ -1,75 +1,24 @@
 #include "engine/torch/parameters.h"
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 #include <utility>
 
-#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "base/check.h"
 #include "base/done_reading.h"
-#include "base/hash.h"
-#include "base/rng.h"
 #include "base/status.h"
+#include "engine/lora_start.h"
+#include "engine/stage_input.h"
 #include "engine/torch/convert.h"
 
 namespace isthmus {
 namespace {
 
-absl::Status CheckRange(const ModelConfig& config, const LayerRange& range) {
-  const bool inside = 0 <= range.first_layer && range.first_layer <= range.last_layer &&
-                      range.last_layer <= config.num_layers;
-  const bool ends = (!range.embedding || range.first_layer == 0) &&
-                    (!range.head || range.last_layer == config.num_layers);
-  if (inside && ends) return absl::OkStatus();
-  return InvalidArgument("layer range: expected layers inside 0..", config.num_layers,
-                         " with the embedding at 0 and the head behind the last, got ",
-                         range.first_layer, "..", range.last_layer,
-                         range.embedding ? " with embedding" : "", range.head ? " with head" : "",
-                         " (plan)");
-}
-
-bool IsTarget(const LoraSpec& lora, const LinearName& name) {
-  return std::any_of(lora.targets.begin(), lora.targets.end(), [&](const std::string& target) {
-    return target == name.leaf || target == name.module;
-  });
-}
-
-absl::Status CheckLora(const ModelConfig& config, const LoraSpec& lora) {
-  if (lora.rank < 1) {
-    return InvalidArgument("rank: expected 1 or more, got ", lora.rank, " (train.lora)");
-  }
-  if (!(lora.dropout >= 0.0 && lora.dropout < 1.0)) {
-    return InvalidArgument("dropout: expected 0 or more and less than 1, got ", lora.dropout,
-                           " (train.lora)");
-  }
-  const std::vector<LinearName> linears = BlockLinears(config);
-  for (const std::string& target : lora.targets) {
-    const bool known = std::any_of(linears.begin(), linears.end(), [&](const LinearName& name) {
-      return target == name.leaf || target == name.module;
-    });
-    if (known) continue;
-    const auto leaf = [](std::string* out, const LinearName& name) { out->append(name.leaf); };
-    return InvalidArgument("targets: expected some of ", absl::StrJoin(linears, ", ", leaf),
-                           ", got ", target, " (train.lora)");
-  }
-  return absl::OkStatus();
-}
-
-// Uniform in +-1 / sqrt(in): Kaiming uniform with a = sqrt 5, as PEFT draws A. Element i is a pure
-// function of (key, i).
 at::Tensor DrawA(const TrainSpec& train, int64_t layer, const std::string& name, int64_t in) {
   at::Tensor a = at::empty({train.lora.rank, in}, at::kFloat);
-  const uint64_t key = RandomKey(train.seed, "lora.A", layer, Hash64(absl::string_view(name)));
-  const float bound = static_cast<float>(1.0 / std::sqrt(static_cast<double>(in)));
-  float* values = a.data_ptr<float>();
-  for (int64_t i = 0; i < a.numel(); i += 4) {
-    const std::array<uint32_t, 4> words = Philox(key, i / 4);
-    for (int64_t j = i; j < std::min(i + 4, a.numel()); ++j) {
-      values[j] = (2.0f * UniformFloat(words[j - i]) - 1.0f) * bound;
-    }
-  }
+  DrawLoraA(train.seed, layer, name, in,
+            absl::MakeSpan(a.data_ptr<float>(), static_cast<size_t>(a.numel())));
   return a;
 }
 
@@ -196,7 +145,7 @@ Linear Parameters::MakeLinear(int64_t layer, const LinearName& name,
   linear.transposed = config_.transposed_linear;
   linear.weight = tensors.at(name.module + ".weight");
   if (name.bias) linear.bias = tensors.at(name.module + ".bias");
-  if (!train_.full && !train_.frozen && IsTarget(train_.lora, name)) AddAdapter(name, &linear);
+  if (!train_.full && !train_.frozen && IsLoraTarget(train_.lora, name)) AddAdapter(name, &linear);
   return linear;
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "engine/stage_input.h"
 #include "engine/torch/convert.h"
 #include "engine/torch/guard.h"
 
@@ -20,27 +21,17 @@ TorchStage::TorchStage(Parameters* parameters, const LayerRange& range)
 }
 
 absl::StatusOr<StageOutput> TorchStage::Forward(const MicroBatch& mb, Pass pass, const Tensor& in) {
-  ISTHMUS_RETURN_IF_ERROR(CheckMicroBatch(mb, in));
-  if (pass == Pass::kTrain && kept_.count(mb.index) > 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("micro-batch ", mb.index,
-                     ": expected a new one, got one that awaits its "
-                     "backward pass (stage)"));
-  }
+  ISTHMUS_RETURN_IF_ERROR(CheckMicroBatch(parameters_->config(), range_, mb, in));
+  if (pass == Pass::kTrain && kept_.count(mb.index) > 0) return AlreadyKept(mb.index);
   return Guard([&] { return ForwardChain(mb, pass, in); });
 }
 
 absl::StatusOr<Tensor> TorchStage::Backward(uint32_t micro_batch, const Tensor& grad_out) {
   auto found = kept_.find(micro_batch);
-  if (found == kept_.end()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("micro-batch ", micro_batch,
-                     ": expected one that awaits its backward pass, "
-                     "got none of ",
-                     kept_.size(), " (stage)"));
-  }
+  if (found == kept_.end()) return NotKept(micro_batch, kept_.size());
   if (!range_.head) {
-    ISTHMUS_RETURN_IF_ERROR(CheckHidden(grad_out, found->second.layout->tokens, "gradient"));
+    ISTHMUS_RETURN_IF_ERROR(
+        CheckHidden(parameters_->config(), grad_out, found->second.layout->tokens, "gradient"));
   }
   Activations kept = std::move(found->second);
   kept_.erase(found);
@@ -54,75 +45,13 @@ int64_t TorchStage::activation_bytes() const {
 }
 
 absl::StatusOr<Tensor> TorchStage::Extend(absl::Span<const int32_t> ids, const Tensor& in) {
-  const int64_t fresh =
-      range_.embedding ? static_cast<int64_t>(ids.size()) : (in.shape().empty() ? 0 : in.dim(0));
-  if (fresh < 1) return InvalidArgument("positions: expected 1 or more, got none (generation)");
-  const ModelConfig& config = parameters_->config();
-  if (config.positions == Positions::kLearned && cached_ + fresh > config.max_positions) {
-    return InvalidArgument("sequence: expected at most ", config.max_positions, " positions, got ",
-                           cached_ + fresh, " (the model's context)");
-  }
-  if (range_.embedding) {
-    ISTHMUS_RETURN_IF_ERROR(CheckIds(ids));
-  } else {
-    ISTHMUS_RETURN_IF_ERROR(CheckHidden(in, fresh, "hidden state"));
-  }
+  ISTHMUS_RETURN_IF_ERROR(CheckExtension(parameters_->config(), range_, cached_, ids, in).status());
   return Guard([&] { return ExtendChain(ids, in); });
 }
 
 void TorchStage::ResetCache() {
   cache_.assign(cache_.size(), KvCache());
   cached_ = 0;
-}
-
-absl::Status TorchStage::CheckIds(absl::Span<const int32_t> ids) const {
-  for (int32_t id : ids) {
-    if (id < 0 || id >= parameters_->config().vocab_size) {
-      return InvalidArgument("id: expected 0..", parameters_->config().vocab_size - 1, ", got ", id,
-                             " (the model's vocabulary)");
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status TorchStage::CheckHidden(const Tensor& tensor, int64_t tokens, const char* what) const {
-  const Shape expected = {tokens, parameters_->config().hidden_size};
-  if (tensor.dtype() == DType::kF32 && tensor.shape() == expected) return absl::OkStatus();
-  return InvalidArgument(what, ": expected F32 ", ToString(expected), ", got ",
-                         Name(tensor.dtype()), " ", ToString(tensor.shape()), " (micro-batch)");
-}
-
-absl::Status TorchStage::CheckMicroBatch(const MicroBatch& mb, const Tensor& in) const {
-  const ModelConfig& config = parameters_->config();
-  if (mb.lengths.empty() || mb.lengths.size() != mb.samples.size()) {
-    return InvalidArgument("lengths: expected one for each of ", mb.samples.size(),
-                           " samples and at least one, got ", mb.lengths.size(), " (micro-batch)");
-  }
-  const int64_t longest =
-      config.positions == Positions::kLearned ? config.max_positions : INT32_MAX;
-  for (int32_t length : mb.lengths) {
-    if (length < 1 || length > longest) {
-      return InvalidArgument("length: expected 1..", longest, ", got ", length, " (micro-batch)");
-    }
-  }
-  const int64_t tokens = mb.tokens();
-  if (range_.embedding) {
-    if (static_cast<int64_t>(mb.ids.size()) != tokens) {
-      return InvalidArgument("ids: expected ", tokens, ", got ", mb.ids.size(), " (micro-batch)");
-    }
-    ISTHMUS_RETURN_IF_ERROR(CheckIds(mb.ids));
-  } else {
-    ISTHMUS_RETURN_IF_ERROR(CheckHidden(in, tokens, "hidden state"));
-  }
-  if (!range_.head) return absl::OkStatus();
-  if (static_cast<int64_t>(mb.targets.size()) != tokens) {
-    return InvalidArgument("targets: expected ", tokens, ", got ", mb.targets.size(),
-                           " (micro-batch)");
-  }
-  for (int32_t target : mb.targets) {
-    if (target != -100) ISTHMUS_RETURN_IF_ERROR(CheckIds({&target, 1}));
-  }
-  return absl::OkStatus();
 }
 
 // The rows that enter the first block: embedded ids, or what came over the cut.

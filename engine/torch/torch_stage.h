@@ -47,9 +47,6 @@ class TorchStage : public Stage {
     int64_t bytes = 0;
   };
 
-  absl::Status CheckMicroBatch(const MicroBatch& mb, const Tensor& in) const;
-  absl::Status CheckIds(absl::Span<const int32_t> ids) const;
-  absl::Status CheckHidden(const Tensor& tensor, int64_t tokens, const char* what) const;
   absl::StatusOr<StageOutput> ForwardChain(const MicroBatch& mb, Pass pass, const Tensor& in);
   absl::StatusOr<Tensor> BackwardChain(Activations kept, const Tensor& grad_out);
   absl::StatusOr<Tensor> ExtendChain(absl::Span<const int32_t> ids, const Tensor& in);

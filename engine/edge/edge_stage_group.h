@@ -1,0 +1,62 @@
+// The stages of one party on the on-device engine: their weights, trained state and memory.
+#ifndef ISTHMUS_ENGINE_EDGE_EDGE_STAGE_GROUP_H_
+#define ISTHMUS_ENGINE_EDGE_EDGE_STAGE_GROUP_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/edge/edge_stage.h"
+#include "engine/edge/weights.h"
+#include "engine/edge/work_space.h"
+#include "engine/stage.h"
+
+namespace isthmus::edge {
+
+class EdgeStageGroup : public StageGroup {
+ public:
+  static absl::StatusOr<std::unique_ptr<StageGroup>> Make(const ModelConfig& config,
+                                                          const TrainSpec& train,
+                                                          absl::Span<const LayerRange> ranges,
+                                                          WeightSource* weights,
+                                                          bool shared_embedding, int threads);
+
+  size_t size() const override { return stages_.size(); }
+  Stage* stage(size_t i) override { return stages_[i].get(); }
+  void ZeroGradients() override { trained().ZeroGradients(); }
+  absl::StatusOr<std::vector<NamedSquare>> GradientSquares() override;
+  absl::StatusOr<Tensor> SharedGradient() override;
+  absl::Status SetSharedGradient(const Tensor& sum) override;
+  absl::Status Step(double lr, double gradient_scale) override;
+  std::vector<TensorHeader> TrainedHeaders() const override { return trained().TrainedHeaders(); }
+  std::vector<TensorHeader> OptimizerHeaders() const override;
+  absl::StatusOr<Tensor> ReadState(const std::string& name) override {
+    return trained().Read(name);
+  }
+  absl::Status WriteState(const std::string& name, const Tensor& value) override {
+    return trained().Write(name, value);
+  }
+  int64_t parameter_bytes() const override { return weights_->frozen_bytes(); }
+  int64_t trained_bytes() const override { return trained().bytes(); }
+  // What the engine's buffers take now; see docs/edge.md.
+  int64_t arena_bytes() const { return account_->used_bytes(); }
+
+ private:
+  EdgeStageGroup(std::shared_ptr<MemoryAccount> account, std::unique_ptr<Weights> weights,
+                 bool shared_embedding)
+      : account_(std::move(account)),
+        weights_(std::move(weights)),
+        shared_embedding_(shared_embedding) {}
+  TrainedTensors& trained() const { return *weights_->trained(); }
+  TrainedTensor* shared() const { return shared_embedding_ ? weights_->tied() : nullptr; }
+
+  const std::shared_ptr<MemoryAccount> account_;
+  const std::unique_ptr<Weights> weights_;
+  const bool shared_embedding_;
+  std::unique_ptr<WorkSpace> work_;
+  std::vector<std::unique_ptr<EdgeStage>> stages_;
+};
+
+}  // namespace isthmus::edge
+
+#endif  // ISTHMUS_ENGINE_EDGE_EDGE_STAGE_GROUP_H_

@@ -1,0 +1,66 @@
+#include "engine/edge/engine.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "base/status.h"
+#include "engine/block_timing.h"
+#include "engine/edge/edge_stage_group.h"
+
+namespace isthmus {
+namespace {
+
+// Far above any device's cores; what more a flag may say would only be threads that wait.
+constexpr int64_t kMostThreads = 1024;
+
+absl::Status CheckTrain(const TrainSpec& train) {
+  if (train.device != "cpu") {
+    return InvalidArgument("--device: expected cpu, got ", train.device, " (engine edge)");
+  }
+  if (train.bf16) {
+    return InvalidArgument(
+        "dtype: expected fp32, got bf16, which the on-device engine does not "
+        "compute in (edge: {weights: bf16} stores it)");
+  }
+  return absl::OkStatus();
+}
+
+class EdgeEngine : public Engine {
+ public:
+  explicit EdgeEngine(int64_t threads) : threads_(threads) {}
+
+  std::string name() const override { return "edge"; }
+
+  absl::StatusOr<std::unique_ptr<StageGroup>> MakeStages(const ModelConfig& config,
+                                                         const TrainSpec& train,
+                                                         absl::Span<const LayerRange> ranges,
+                                                         WeightSource* weights,
+                                                         bool shared_embedding) override {
+    ISTHMUS_RETURN_IF_ERROR(CheckTrain(train));
+    return edge::EdgeStageGroup::Make(config, train, ranges, weights, shared_embedding,
+                                      ThreadsFor(train));
+  }
+
+  absl::StatusOr<Speed> MeasureBlock(const ModelConfig& config, const TrainSpec& train,
+                                     int64_t tokens) override {
+    return TimeBlock(this, config, train, tokens);
+  }
+
+ private:
+  int ThreadsFor(const TrainSpec& train) const {
+    int64_t threads = train.threads > 0 ? train.threads : threads_;
+    if (threads <= 0) threads = std::thread::hardware_concurrency();
+    return static_cast<int>(std::clamp<int64_t>(threads, 1, kMostThreads));
+  }
+
+  const int64_t threads_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Engine>> MakeEdgeEngine(int64_t threads) {
+  std::unique_ptr<Engine> engine = std::make_unique<EdgeEngine>(threads);
+  return engine;
+}
+
+}  // namespace isthmus

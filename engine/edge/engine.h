@@ -1,0 +1,23 @@
+// The on-device engine: the kernels of kernels/, no LibTorch.
+//
+// Trains LoRA adapters on a frozen base that is held in one of the formats of
+// kernels/weight_format.h (TrainSpec::edge.weights), or every tensor in fp32.
+#ifndef ISTHMUS_ENGINE_EDGE_ENGINE_H_
+#define ISTHMUS_ENGINE_EDGE_ENGINE_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "engine/stage.h"
+
+namespace isthmus {
+
+// `threads`: those of a party's stages, 0: one for each core; TrainSpec::threads overrides it. The
+// number does not show in any result. kInvalidArgument for what the engine has not: another device
+// than the processor, bf16 as the compute dtype.
+absl::StatusOr<std::unique_ptr<Engine>> MakeEdgeEngine(int64_t threads);
+
+}  // namespace isthmus
+
+#endif  // ISTHMUS_ENGINE_EDGE_ENGINE_H_

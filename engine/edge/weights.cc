@@ -1,0 +1,310 @@
+#include "engine/edge/weights.h"
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/done_reading.h"
+#include "base/status.h"
+#include "engine/lora_start.h"
+#include "engine/stage_input.h"
+#include "model/convert.h"
+
+namespace isthmus::edge {
+namespace {
+
+absl::StatusOr<Tensor> LoadChecked(const TensorInfo& info, WeightSource* source) {
+  ISTHMUS_ASSIGN_OR_RETURN(Tensor stored, source->Load(info.name));
+  if (stored.shape() == info.shape) return stored;
+  return InvalidArgument(info.name, ": expected shape ", ToString(info.shape), ", got ",
+                         ToString(stored.shape()), " (weights)");
+}
+
+// [rows, columns] -> [columns, rows].
+Tensor Transposed(const Tensor& matrix) {
+  const int64_t rows = matrix.dim(0), columns = matrix.dim(1);
+  Tensor out(DType::kF32, {columns, rows});
+  const float* from = matrix.floats().data();
+  float* to = out.mutable_floats().data();
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) to[c * rows + r] = from[r * columns + c];
+  }
+  return out;
+}
+
+float ElementOf(const Tensor& tensor, int64_t i) {
+  if (tensor.dtype() == DType::kF32) return tensor.floats()[static_cast<size_t>(i)];
+  const uint16_t bits = static_cast<const uint16_t*>(tensor.data())[i];
+  return tensor.dtype() == DType::kBF16 ? FloatFromBf16(bits) : FloatFromF16(bits);
+}
+
+// Embedding and head keep 8 bits per channel below formats of fewer: their error reaches every
+// logit, and they are looked up and multiplied once, not once per layer.
+WeightFormatSpec OuterFormat(const WeightFormatSpec& format) {
+  return CodeBits(format.format) >= 16 ? format : WeightFormatSpec{WeightFormat::kInt8, 0};
+}
+
+}  // namespace
+
+void RowTable::Read(int64_t row, float* out) const {
+  if (trained.values != nullptr) {
+    std::memcpy(out, trained.values + row * width, static_cast<size_t>(width) * sizeof(float));
+  } else if (packed != nullptr) {
+    packed->Dequantize(row, 1, out);
+  } else {
+    for (int64_t i = 0; i < width; ++i) out[i] = ElementOf(stored, row * width + i);
+  }
+}
+
+absl::StatusOr<std::unique_ptr<Weights>> Weights::Load(const ModelConfig& config,
+                                                       const TrainSpec& train,
+                                                       absl::Span<const LayerRange> ranges,
+                                                       WeightSource* source,
+                                                       std::shared_ptr<MemoryAccount> account) {
+  for (const LayerRange& range : ranges) ISTHMUS_RETURN_IF_ERROR(CheckRange(config, range));
+  auto weights = std::unique_ptr<Weights>(new Weights(config, train, std::move(account)));
+  ISTHMUS_ASSIGN_OR_RETURN(weights->format_, ParseWeightFormat(train.edge.weights));
+  weights->outer_format_ = OuterFormat(weights->format_);
+  if (!train.full && !train.frozen) {
+    LoraSpec* lora = &weights->train_.lora;
+    if (lora->targets.empty()) lora->targets = DefaultLoraTargets(config);
+    ISTHMUS_RETURN_IF_ERROR(CheckLora(config, *lora));
+  }
+  ISTHMUS_ASSIGN_OR_RETURN(weights->trained_,
+                           TrainedTensors::Make(train.optimizer, weights->account_));
+  ISTHMUS_RETURN_IF_ERROR(weights->LoadAll(ranges, source));
+  return weights;
+}
+
+absl::Status Weights::LoadAll(absl::Span<const LayerRange> ranges, WeightSource* source) {
+  bool embedding = false, head = false;
+  std::set<int64_t> layers;
+  for (const LayerRange& range : ranges) {
+    embedding |= range.embedding;
+    head |= range.head;
+    for (int64_t layer = range.first_layer; layer < range.last_layer; ++layer) layers.insert(layer);
+  }
+  ISTHMUS_RETURN_IF_ERROR(LoadFront(embedding, head, source));
+  for (int64_t layer : layers) ISTHMUS_RETURN_IF_ERROR(LoadBlock(layer, source));
+  return head ? LoadBack(source) : absl::OkStatus();
+}
+
+absl::StatusOr<TrainedTensor*> Weights::LoadTrained(const TensorInfo& info, WeightSource* source) {
+  ISTHMUS_ASSIGN_OR_RETURN(const Tensor stored, LoadChecked(info, source));
+  ISTHMUS_ASSIGN_OR_RETURN(const Tensor values, ToF32(stored));
+  ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, trained_->Add(info.name, info.shape));
+  std::memcpy(tensor->values.data(), values.data(), static_cast<size_t>(values.num_bytes()));
+  DoneReading(stored.bytes());
+  return tensor;
+}
+
+absl::StatusOr<const PackedMatrix*> Weights::Pack(const Tensor& stored, bool transposed,
+                                                  const WeightFormatSpec& spec) {
+  ISTHMUS_ASSIGN_OR_RETURN(Tensor values, ToF32(stored));
+  if (transposed) values = Transposed(values);
+  ISTHMUS_ASSIGN_OR_RETURN(const int64_t bytes,
+                           PackedMatrix::PackedBytes(values.dim(0), values.dim(1), spec));
+  ISTHMUS_RETURN_IF_ERROR(account_->Take(bytes));
+  ISTHMUS_ASSIGN_OR_RETURN(PackedMatrix packed,
+                           PackedMatrix::Pack(values.floats(), values.dim(0), values.dim(1), spec));
+  packed_.push_back(std::move(packed));
+  frozen_bytes_ += bytes;
+  DoneReading(stored.bytes());
+  return &packed_.back();
+}
+
+// What stands in front of the blocks, and the tied tensor where only the head is here.
+absl::Status Weights::LoadFront(bool embedding, bool head, WeightSource* source) {
+  bool first = true;
+  for (const TensorInfo& info : ModelTensors(config_)) {
+    if (info.layer != -1) continue;
+    if (std::exchange(first, false)) {
+      ISTHMUS_RETURN_IF_ERROR(LoadTokens(info, embedding, head, source));
+    } else if (embedding) {
+      ISTHMUS_ASSIGN_OR_RETURN(positions_, LoadTable(info, source));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Weights::LoadTokens(const TensorInfo& info, bool embedding, bool head,
+                                 WeightSource* source) {
+  head_.in = config_.hidden_size;
+  head_.out = config_.vocab_size;
+  const bool tied_head = head && config_.tied_embeddings;
+  if (!tied_head) {
+    if (!embedding) return absl::OkStatus();
+    ISTHMUS_ASSIGN_OR_RETURN(tokens_, LoadTable(info, source));
+    if (train_.full && config_.tied_embeddings) tied_ = &trained_->tensors().back();
+    return absl::OkStatus();
+  }
+  tokens_.width = config_.hidden_size;
+  if (train_.full) {
+    ISTHMUS_ASSIGN_OR_RETURN(tied_, LoadTrained(info, source));
+    if (embedding) {
+      ISTHMUS_ASSIGN_OR_RETURN(tokens_.trained, trained_->Use(tied_));
+    }
+    ISTHMUS_ASSIGN_OR_RETURN(head_.weight, trained_->Use(tied_));
+    return absl::OkStatus();
+  }
+  ISTHMUS_ASSIGN_OR_RETURN(const Tensor stored, LoadChecked(info, source));
+  ISTHMUS_ASSIGN_OR_RETURN(head_.frozen, Pack(stored, /*transposed=*/false, outer_format_));
+  if (embedding) tokens_.packed = head_.frozen;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RowTable> Weights::LoadTable(const TensorInfo& info, WeightSource* source) {
+  RowTable table;
+  table.width = info.shape[1];
+  if (train_.full) {
+    ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, LoadTrained(info, source));
+    ISTHMUS_ASSIGN_OR_RETURN(table.trained, trained_->Use(tensor));
+    return table;
+  }
+  ISTHMUS_ASSIGN_OR_RETURN(table.stored, LoadChecked(info, source));
+  if (CodeBits(format_.format) >= 16) {
+    frozen_bytes_ += table.stored.num_bytes();
+    return table;
+  }
+  ISTHMUS_ASSIGN_OR_RETURN(table.packed, Pack(table.stored, /*transposed=*/false, outer_format_));
+  table.stored = Tensor();
+  return table;
+}
+
+absl::Status Weights::LoadBack(WeightSource* source) {
+  std::vector<TensorInfo> norm;
+  for (const TensorInfo& info : ModelTensors(config_)) {
+    if (info.layer != config_.num_layers) continue;
+    if (info.shape.size() == 1) {
+      norm.push_back(info);
+    } else if (train_.full) {
+      ISTHMUS_RETURN_IF_ERROR(LoadNorms(norm, {&final_norm_}, source));
+      norm.clear();
+      ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, LoadTrained(info, source));
+      ISTHMUS_ASSIGN_OR_RETURN(head_.weight, trained_->Use(tensor));
+    } else {
+      ISTHMUS_ASSIGN_OR_RETURN(const Tensor stored, LoadChecked(info, source));
+      ISTHMUS_ASSIGN_OR_RETURN(head_.frozen, Pack(stored, /*transposed=*/false, outer_format_));
+    }
+  }
+  return norm.empty() ? absl::OkStatus() : LoadNorms(norm, {&final_norm_}, source);
+}
+
+absl::StatusOr<Parameter> Weights::LoadVector(const TensorInfo& info, WeightSource* source) {
+  if (train_.full) {
+    ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, LoadTrained(info, source));
+    return trained_->Use(tensor);
+  }
+  ISTHMUS_ASSIGN_OR_RETURN(const Tensor stored, LoadChecked(info, source));
+  ISTHMUS_ASSIGN_OR_RETURN(const Tensor values, ToF32(stored));
+  Buffer& copy = vectors_.emplace_back();
+  ISTHMUS_RETURN_IF_ERROR(copy.Reserve(values.num_bytes(), account_));
+  std::memcpy(copy.data(), values.data(), static_cast<size_t>(values.num_bytes()));
+  frozen_bytes_ += values.num_bytes();
+  return Parameter{copy.floats(), nullptr};
+}
+
+// Norm vectors in the model's order: the weight of each, and its bias behind it where there is one.
+absl::Status Weights::LoadNorms(absl::Span<const TensorInfo> infos, absl::Span<Norm* const> norms,
+                                WeightSource* source) {
+  const size_t each = config_.norm == isthmus::Norm::kLayerNorm ? 2 : 1;
+  ISTHMUS_CHECK(infos.size() == norms.size() * each);
+  for (size_t i = 0; i < norms.size(); ++i) {
+    ISTHMUS_ASSIGN_OR_RETURN(norms[i]->weight, LoadVector(infos[i * each], source));
+    if (each == 1) continue;
+    ISTHMUS_ASSIGN_OR_RETURN(norms[i]->bias, LoadVector(infos[i * each + 1], source));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Weights::LoadLinear(const LinearName& name, int64_t layer, WeightSource* source,
+                                 Linear* linear) {
+  linear->in = name.in;
+  linear->out = name.out;
+  linear->layer = layer;
+  linear->module = name.module;
+  const std::string prefix = absl::StrCat(BlockPrefix(config_, layer), name.module);
+  TensorInfo info{prefix + ".weight", {name.out, name.in}, layer};
+  if (config_.transposed_linear) std::swap(info.shape[0], info.shape[1]);
+  if (train_.full) {
+    linear->transposed = config_.transposed_linear;
+    ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, LoadTrained(info, source));
+    ISTHMUS_ASSIGN_OR_RETURN(linear->weight, trained_->Use(tensor));
+  } else {
+    ISTHMUS_ASSIGN_OR_RETURN(const Tensor stored, LoadChecked(info, source));
+    ISTHMUS_ASSIGN_OR_RETURN(linear->frozen, Pack(stored, config_.transposed_linear, format_));
+  }
+  if (name.bias) {
+    ISTHMUS_ASSIGN_OR_RETURN(linear->bias,
+                             LoadVector({prefix + ".bias", {name.out}, layer}, source));
+  }
+  if (train_.full || train_.frozen || !IsLoraTarget(train_.lora, name)) return absl::OkStatus();
+  return AddAdapter(name, linear);
+}
+
+absl::Status Weights::AddAdapter(const LinearName& name, Linear* linear) {
+  const LoraSpec& lora = train_.lora;
+  const std::string a = LoraTensorName(config_, linear->layer, name.module, 'A');
+  const std::string b = LoraTensorName(config_, linear->layer, name.module, 'B');
+  ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * down, trained_->Add(a, {lora.rank, name.in}));
+  ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * up, trained_->Add(b, {name.out, lora.rank}));
+  DrawLoraA(train_.seed, linear->layer, a, name.in,
+            absl::MakeSpan(down->values.floats(), static_cast<size_t>(down->count)));
+  ISTHMUS_ASSIGN_OR_RETURN(linear->lora_a, trained_->Use(down));
+  ISTHMUS_ASSIGN_OR_RETURN(linear->lora_b, trained_->Use(up));
+  linear->rank = lora.rank;
+  linear->lora_scale = static_cast<float>(lora.scale());
+  return absl::OkStatus();
+}
+
+// The trained state is listed in the model's order, so tensors are loaded in it: whatever is not a
+// linear map is a norm, the first attention's, the second the feed-forward part's.
+absl::Status Weights::LoadBlock(int64_t layer, WeightSource* source) {
+  Block& block = blocks_[layer];
+  std::vector<Linear*> slots = {&block.q, &block.k, &block.v, &block.out};
+  if (config_.fused_qkv) slots = {&block.qkv, &block.out};
+  if (config_.feed_forward == FeedForward::kGated) slots.push_back(&block.gate);
+  slots.insert(slots.end(), {&block.up, &block.down});
+  const std::vector<LinearName> linears = BlockLinears(config_);
+  ISTHMUS_CHECK(slots.size() == linears.size());
+  std::vector<Norm*> norms = {&block.attention_norm, &block.feed_forward_norm};
+  std::vector<TensorInfo> norm;
+  const std::string prefix = BlockPrefix(config_, layer);
+  for (const TensorInfo& info : ModelTensors(config_)) {
+    if (info.layer != layer) continue;
+    size_t linear = linears.size();
+    for (size_t i = 0; i < linears.size(); ++i) {
+      if (absl::StartsWith(info.name, absl::StrCat(prefix, linears[i].module, "."))) linear = i;
+    }
+    if (linear == linears.size()) {
+      norm.push_back(info);
+      const size_t each = config_.norm == isthmus::Norm::kLayerNorm ? 2 : 1;
+      if (norm.size() < each) continue;
+      ISTHMUS_RETURN_IF_ERROR(LoadNorms(norm, {norms.front()}, source));
+      norms.erase(norms.begin());
+      norm.clear();
+    } else if (absl::EndsWith(info.name, ".weight")) {
+      ISTHMUS_RETURN_IF_ERROR(LoadLinear(linears[linear], layer, source, slots[linear]));
+    }
+  }
+  ISTHMUS_CHECK(norms.empty());
+  return absl::OkStatus();
+}
+
+std::vector<const Linear*> Weights::Linears() const {
+  std::vector<const Linear*> linears;
+  for (const auto& [layer, block] : blocks_) {
+    for (const Linear* linear : {&block.qkv, &block.q, &block.k, &block.v, &block.out, &block.gate,
+                                 &block.up, &block.down}) {
+      if (linear->out > 0) linears.push_back(linear);
+    }
+  }
+  if (head_.frozen != nullptr || head_.weight.values != nullptr) linears.push_back(&head_);
+  return linears;
+}
+
+}  // namespace isthmus::edge
