@@ -24,6 +24,7 @@ class CodebookSpec final : public PartSpec {
     const std::string bits = book_ == Book::kLog2 ? absl::StrCat(",bits=", bits_) : "";
     return absl::StrCat("codebook(", kBooks[static_cast<int>(book_)], ",n=", options_.n, bits, ")");
   }
+  PartTraits traits() const override { return {.takes_entropy = true}; }
   std::unique_ptr<ValueFormat> MakeFormat(const EdgeShape&) const override {
     if (book_ == Book::kLog2) return MakeLevelFormat(PowerLevels(bits_), options_);
     return MakeLevelFormat(book_ == Book::kNf4 ? NormalFloat4Levels() : Dynamic8Levels(), options_);

@@ -38,6 +38,8 @@ absl::Status CheckOrder(absl::string_view text, const std::vector<ComposedPart>&
 // What contradicts: precision by channel that a later mix spreads over all channels, and two
 // policies or two predictors.
 absl::Status CheckTogether(absl::string_view text, const std::vector<ComposedPart>& parts) {
+  const bool coded = parts.back().row->stage == PartStage::kEntropy;
+  const ComposedPart& format = parts[parts.size() - (coded ? 2 : 1)];
   const ComposedPart* weighs = nullptr;
   const ComposedPart* drops = nullptr;
   const ComposedPart* moves = nullptr;
@@ -75,13 +77,14 @@ absl::Status CheckTogether(absl::string_view text, const std::vector<ComposedPar
                              parts[i].row->name, " and ", parts[i + 1].row->name);
     }
     if (stage == PartStage::kEntropy && !parts[i - 1].spec->traits().takes_entropy) {
-      return InvalidArgument("codec ", text, ": expected step before ", parts[i].row->name,
-                             ", got ", parts[i - 1].spec->canonical());
+      return InvalidArgument(
+          "codec ", text, ": expected a format with codes (int, minifloat, codebook, step) before ",
+          parts[i].row->name, ", got ", parts[i - 1].spec->canonical());
     }
-    if (stage == PartStage::kPolicy && !parts.back().spec->traits().takes_policy) {
+    if (stage == PartStage::kPolicy && !format.spec->traits().takes_policy) {
       return InvalidArgument("codec ", text,
                              ": expected int with group=token or group=tile behind ",
-                             parts[i].row->name, ", got ", parts.back().spec->canonical());
+                             parts[i].row->name, ", got ", format.spec->canonical());
     }
   }
   return absl::OkStatus();

@@ -108,8 +108,8 @@ absl::StatusOr<std::shared_ptr<const Codec>> MakePreset(const SpecPart& part,
 absl::StatusOr<std::shared_ptr<const Codec>> MakeIntCodec(const SpecPart& part,
                                                           const std::string& text) {
   ISTHMUS_ASSIGN_OR_RETURN(const IntOptions options, ReadIntOptions(part));
-  // Tiles of several tokens are the composition's tile coder.
-  if (options.tile_tokens > 1) return ParseComposedCodec(text, CanonicalInt(options));
+  // Tiles of several tokens and ranges over frames are the composition's.
+  if (options.tile_tokens > 1 || options.running) return ParseComposedCodec(text, CanonicalInt(options));
   return std::make_shared<IntCodec>(text, options);
 }
 

@@ -10,7 +10,8 @@ namespace isthmus {
 namespace {
 
 const std::vector<std::string>& RangeWords() {
-  static const auto* words = new std::vector<std::string>{"minmax", "rms", "percentile", "mse"};
+  static const auto* words =
+      new std::vector<std::string>{"minmax", "rms", "percentile", "mse", "running"};
   return *words;
 }
 
@@ -20,13 +21,31 @@ RangeRule DefaultRange(const GroupFormat& format) {
   return format.bits == 1 ? RangeRule::kRms : RangeRule::kMinMax;
 }
 
-absl::Status ReadRange(const SpecArguments& arguments, GroupFormat* format) {
+constexpr int kRunning = 4;  // in RangeWords
+
+absl::Status ReadRange(const SpecArguments& arguments, IntOptions* options) {
+  GroupFormat* format = &options->matrix.format;
   ISTHMUS_ASSIGN_OR_RETURN(const int range, arguments.Choice("range", RangeWords(), -1));
-  format->range = range < 0 ? DefaultRange(*format) : static_cast<RangeRule>(range);
+  options->running = range == kRunning;
+  format->range = range < 0          ? DefaultRange(*format)
+                  : options->running ? RangeRule::kMinMax
+                                     : static_cast<RangeRule>(range);
   ISTHMUS_ASSIGN_OR_RETURN(const double keep, arguments.Number("keep", 50.0, 100.0, 99.9));
   format->keep_percent = static_cast<float>(keep);
-  if (!arguments.Has("keep") || format->range == RangeRule::kPercentile) return absl::OkStatus();
-  return InvalidArgument("codec int: keep: expected range=percentile with it, got another range");
+  if (arguments.Has("keep") && format->range != RangeRule::kPercentile) {
+    return InvalidArgument("codec int: keep: expected range=percentile with it, got another range");
+  }
+  ISTHMUS_ASSIGN_OR_RETURN(const int64_t every, arguments.Int("every", 0, 1 << 30, 16));
+  options->every = static_cast<uint64_t>(every);
+  if (arguments.Has("every") && !options->running)
+    return InvalidArgument("codec int: every: expected range=running with it, got another range");
+  const Group group = options->matrix.group;
+  if (options->running && group != Group::kTensor && group != Group::kChannel) {
+    return InvalidArgument(
+        "codec int: range=running: expected group=tensor or group=channel, which are there again "
+        "in the next frame, got another group");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -34,7 +53,7 @@ absl::Status ReadRange(const SpecArguments& arguments, GroupFormat* format) {
 absl::StatusOr<IntOptions> ReadIntOptions(const SpecPart& part) {
   ISTHMUS_ASSIGN_OR_RETURN(const SpecArguments arguments,
                            SpecArguments::Bind(part, {"bits", "group", "n", "round", "range"},
-                                               {"sym", "asym"}, {"t", "keep"}));
+                                               {"sym", "asym"}, {"t", "keep", "every"}));
   IntOptions options;
   GroupFormat& format = options.matrix.format;
   ISTHMUS_ASSIGN_OR_RETURN(const int64_t bits, arguments.RequiredInt("bits", 1, 8));
@@ -57,7 +76,7 @@ absl::StatusOr<IntOptions> ReadIntOptions(const SpecPart& part) {
                              ": expected group=tile with it, got another group");
     }
   }
-  ISTHMUS_RETURN_IF_ERROR(ReadRange(arguments, &format));
+  ISTHMUS_RETURN_IF_ERROR(ReadRange(arguments, &options));
   return options;
 }
 
@@ -71,7 +90,9 @@ std::string CanonicalInt(const IntOptions& options) {
   absl::StrAppend(&s, m.format.symmetric ? ",sym" : ",asym");
   if (options.rounding == Rounding::kNearest) s += ",round=nearest";
   if (options.rounding == Rounding::kStochastic) s += ",round=stochastic";
-  if (m.format.range != DefaultRange(m.format)) {
+  if (options.running) {
+    absl::StrAppend(&s, ",range=running,every=", options.every);
+  } else if (m.format.range != DefaultRange(m.format)) {
     absl::StrAppend(&s, ",range=", RangeWords()[static_cast<size_t>(m.format.range)]);
   }
   if (m.format.range == RangeRule::kPercentile)

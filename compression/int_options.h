@@ -1,5 +1,5 @@
-// The arguments of int(bits, group, n, round, range, sym | asym, t=, keep=), alone or as the format
-// of a composition.
+// The arguments of int(bits, group, n, round, range, sym | asym, t=, keep=, every=), alone or as
+// the format of a composition.
 #ifndef ISTHMUS_COMPRESSION_INT_OPTIONS_H_
 #define ISTHMUS_COMPRESSION_INT_OPTIONS_H_
 
@@ -15,6 +15,8 @@ namespace isthmus {
 struct IntOptions {
   MatrixFormat matrix;
   int64_t tile_tokens = 1;  // group=tile: tokens that share a tile
+  bool running = false;     // range=running: groups of the tensor or of channels, over frames
+  uint64_t every = 16;      // … steps that their table serves; 0: for ever
   Rounding rounding = Rounding::kByDirection;
 };
 

@@ -6,6 +6,7 @@
 
 #include "compression/frame_check.h"
 #include "compression/int_options.h"
+#include "compression/int_running.h"
 #include "compression/matrix_coder.h"
 #include "compression/part_table.h"
 #include "compression/tile_coder.h"
@@ -18,7 +19,9 @@ class IntFormat final : public ValueFormat {
   explicit IntFormat(const IntOptions& options)
       : options_(options), matrix_(options.matrix, 1), tiles_(options.matrix.format) {}
 
+  // An entropy coder's table pays for itself once a frame, not once a block.
   bool ByRow() const override {
+    if (entropy_) return false;
     return options_.matrix.group == Group::kToken || options_.matrix.group == Group::kTile;
   }
   TileGrid Grid(size_t width) const override {
@@ -27,12 +30,15 @@ class IntFormat final : public ValueFormat {
             std::min(static_cast<size_t>(options_.matrix.tile), width)};
   }
   int Bits() const override { return options_.matrix.format.bits; }
+  void UseEntropyCoder() override {
+    entropy_ = true;
+    tiles_.UseEntropyCoder();
+  }
 
   int64_t Encode(const PartFrame& frame, RowBlock rows, const float* x, const uint8_t* widths,
                  RowNoise* noise, Bytes* out) override {
     if (InTiles(widths)) {
-      return tiles_.Encode(Grid(frame.width), x, rows.count, frame.width, widths, noise, rows.first,
-                           out);
+      return tiles_.Encode(Tiled(rows, frame.width, widths), x, noise, rows.first, out);
     }
     matrix_.SetWidth(frame.width);
     const size_t at = out->size();
@@ -46,7 +52,7 @@ class IntFormat final : public ValueFormat {
                       float* x) override {
     bool good;
     if (InTiles(widths)) {
-      good = tiles_.Decode(Grid(frame.width), rows.count, frame.width, widths, in, x);
+      good = tiles_.Decode(Tiled(rows, frame.width, widths), in, x);
     } else {
       matrix_.SetWidth(frame.width);
       ISTHMUS_ASSIGN_OR_RETURN(const absl::Span<const uint8_t> bytes,
@@ -58,12 +64,23 @@ class IntFormat final : public ValueFormat {
 
  private:
   bool InTiles(const uint8_t* widths) const {
-    return widths != nullptr || options_.tile_tokens > 1;
+    return entropy_ || widths != nullptr || options_.tile_tokens > 1;
+  }
+  TiledRows Tiled(RowBlock rows, size_t width, const uint8_t* widths) const {
+    switch (options_.matrix.group) {
+      case Group::kTensor:
+        return {{rows.count, width}, rows.count, width, nullptr};
+      case Group::kChannel:
+        return {{rows.count, 1}, rows.count, width, nullptr};
+      default:
+        return {Grid(width), rows.count, width, widths};
+    }
   }
 
   IntOptions options_;
   MatrixCoder matrix_;
   TileCoder tiles_;
+  bool entropy_ = false;
 };
 
 class IntSpec final : public PartSpec {
@@ -72,11 +89,17 @@ class IntSpec final : public PartSpec {
   std::string canonical() const override { return CanonicalInt(options_); }
   PartTraits traits() const override {
     const Group group = options_.matrix.group;
-    return {.takes_policy = group == Group::kToken || group == Group::kTile};
+    return {.takes_policy = group == Group::kToken || group == Group::kTile,
+            .takes_entropy = true,
+            .has_table = options_.running};
   }
   Rounding rounding() const override { return options_.rounding; }
-  std::unique_ptr<ValueFormat> MakeFormat(const EdgeShape&) const override {
+  std::unique_ptr<ValueFormat> MakeFormat(const EdgeShape& shape) const override {
+    if (options_.running) return MakeRunningInt(options_, shape);
     return std::make_unique<IntFormat>(options_);
+  }
+  int64_t StateBytesFor(const EdgeShape& shape) const override {
+    return options_.running ? RunningIntStateBytes(options_, shape) : 0;
   }
 
  private:

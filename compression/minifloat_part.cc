@@ -19,6 +19,7 @@ class MinifloatSpec final : public PartSpec {
     return absl::StrCat("minifloat(e=", exponent_, ",m=", mantissa_, ",n=", options_.n,
                         ",bias=", options_.search ? "auto" : "max", ")");
   }
+  PartTraits traits() const override { return {.takes_entropy = true}; }
   std::unique_ptr<ValueFormat> MakeFormat(const EdgeShape&) const override {
     return MakeLevelFormat(MinifloatLevels(exponent_, mantissa_), options_);
   }

@@ -37,13 +37,13 @@ Pipeline::Pipeline(const Composition& composition, const EdgeShape& shape) : noi
       case PartStage::kFormat:
         format_ = part.spec->MakeFormat(shape);
         states_.push_back(format_.get());
-        by_row_ &= format_->ByRow();
         break;
       case PartStage::kEntropy:
         format_->UseEntropyCoder();
         break;
     }
   }
+  by_row_ &= format_->ByRow();
   const Rounding rounding = composition.format().rounding();
   stochastic_ = rounding == Rounding::kStochastic ||
                 (rounding == Rounding::kByDirection && shape.direction == Direction::kBackward);

@@ -49,6 +49,7 @@ void NormalizeCounts(absl::Span<const uint32_t> counts, uint64_t used, uint16_t*
 class RansTables {
  public:
   explicit RansTables(size_t tables);
+  size_t size() const { return codes_.size() / kRansSymbols; }
 
   // frequencies[0 .. kRansSymbols) sum to kRansScale; 0 is a symbol that never comes.
   void Set(size_t table, const uint16_t* frequencies);

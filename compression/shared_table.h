@@ -25,11 +25,15 @@ class SharedTable {
   // The held table serves for `every` steps (0: for ever), then a training frame brings a new one.
   SharedTable(size_t bytes, uint64_t every) : bytes_(bytes), every_(every) {}
 
-  // Sender: `fit(Bytes*)` writes a table of the given size when one is due.
+  const Bytes& held() const { return now_.table; }  // empty: none
+
+  // Sender: `fit(Bytes*)` writes a table of the given size when one is due, or the held one no
+  // longer serves.
   template <typename Fit>
-  const Bytes& Send(uint64_t step, bool training, const Fit& fit, Bytes* side) {
+  const Bytes& Send(uint64_t step, bool training, const Fit& fit, Bytes* side,
+                    bool outdated = false) {
     const bool have = !now_.table.empty();
-    const bool due = !have || (training && every_ > 0 && step >= now_.step + every_);
+    const bool due = !have || outdated || (training && every_ > 0 && step >= now_.step + every_);
     side->push_back(due ? 1 : 0);
     if (!due) {
       ByteWriter(side).Put(static_cast<uint32_t>(Hash64(now_.table)));
@@ -112,15 +116,15 @@ template <typename Interface>
 class WithTable : public Interface {
  public:
   WithTable(size_t bytes, uint64_t every) : table_(bytes, every) {}
-  void BeginFrame() final { table_.BeginFrame(); }
-  void Settle() final { table_.Settle(); }
-  void Commit() final { table_.Commit(); }
-  void Rollback() final { table_.Rollback(); }
-  void Forget() final { table_.Forget(); }
-  void Snapshot(ByteWriter* out) const final { table_.Snapshot(out); }
-  absl::Status Restore(ByteReader* in) final { return table_.Restore(in); }
-  uint64_t Hash() const final { return table_.Hash(); }
-  int64_t StateBytes() const final { return table_.StateBytes(); }
+  void BeginFrame() override { table_.BeginFrame(); }
+  void Settle() override { table_.Settle(); }
+  void Commit() override { table_.Commit(); }
+  void Rollback() override { table_.Rollback(); }
+  void Forget() override { table_.Forget(); }
+  void Snapshot(ByteWriter* out) const override { table_.Snapshot(out); }
+  absl::Status Restore(ByteReader* in) override { return table_.Restore(in); }
+  uint64_t Hash() const override { return table_.Hash(); }
+  int64_t StateBytes() const override { return table_.StateBytes(); }
 
  protected:
   SharedTable table_;

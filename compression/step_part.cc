@@ -51,7 +51,7 @@ class StepFormat final : public ValueFormat {
     if (ScanExtent(x, n).magnitude > kLargestMagnitude) return -1;
     const float step = ChooseStep(x, n, out);
     Quantize(frame, rows, x, step, options_.dither ? &dither_ : noise);
-    if (entropy_) return symbols_.Encode(codes_.data(), rows.count, frame.width, out);
+    if (entropy_) return symbols_.Encode(codes_.data(), nullptr, rows.count, frame.width, out);
     const size_t runs = NumTiles(n, kRun), widths_at = out->size();
     uint8_t* widths = Room(&widths_, runs);
     out->resize(widths_at + PackedBytes(runs, 5));
@@ -73,7 +73,7 @@ class StepFormat final : public ValueFormat {
     const size_t n = rows.count * frame.width;
     ISTHMUS_ASSIGN_OR_RETURN(const float step, ReadStep(in));
     if (entropy_) {
-      if (!symbols_.Decode(in, rows.count, frame.width, Room(&codes_, n)))
+      if (!symbols_.Decode(in, nullptr, rows.count, frame.width, Room(&codes_, n)))
         return CorruptPart("rans", "a coded matrix", "other bytes");
     } else {
       ISTHMUS_RETURN_IF_ERROR(ReadRuns(n, in));
@@ -84,9 +84,7 @@ class StepFormat final : public ValueFormat {
       const float* noise =
           options_.dither ? dither_.Row(static_cast<int64_t>(rows.first + r)) : nullptr;
       for (size_t c = 0; c < frame.width; ++c) {
-        const auto level =
-            static_cast<int32_t>(codes[c] >> 1) ^ -static_cast<int32_t>(codes[c] & 1);
-        const float value = static_cast<float>(level);
+        const float value = static_cast<float>(UnZigZag(codes[c]));
         x[c] = (noise != nullptr ? value - noise[c] : value) * step;
       }
     }
@@ -122,7 +120,7 @@ class StepFormat final : public ValueFormat {
         float v = x[c] * inverse + (with != nullptr ? with[c] : 0.0f);
         v = std::clamp(v, -kLargestCode, kLargestCode);
         const auto level = static_cast<int32_t>(std::nearbyintf(v));
-        codes[c] = static_cast<uint32_t>(level) << 1 ^ static_cast<uint32_t>(level >> 31);
+        codes[c] = ZigZag(level);
       }
     }
   }

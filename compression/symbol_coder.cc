@@ -23,41 +23,71 @@ int RawBits(uint32_t symbol) {
 
 }  // namespace
 
-int64_t SymbolCoder::Encode(const uint32_t* values, size_t rows, size_t width, Bytes* out) {
+int64_t SymbolCoder::Encode(const uint32_t* values, const uint8_t* classes, size_t rows,
+                            size_t width, Bytes* out) {
   const size_t n = rows * width;
   uint16_t* ops = Room(&ops_, n);
-  uint32_t counts[kRansSymbols] = {};
+  uint32_t counts[kMostClasses * kRansSymbols] = {};
   raw_.clear();
   uint64_t word = 0;
   int fill = 0;
   for (size_t i = 0; i < n; ++i) {
-    ops[i] = SymbolOf(values[i]);
+    const uint16_t symbol = SymbolOf(values[i]);
+    ops[i] =
+        classes == nullptr ? symbol : static_cast<uint16_t>(symbol + classes[i] * kRansSymbols);
     ++counts[ops[i]];
-    const int bits = RawBits(ops[i]);
+    const int bits = RawBits(symbol);
     if (bits == 0) continue;
     word |= static_cast<uint64_t>(values[i] & ((1u << bits) - 1)) << fill;
     for (fill += bits; fill >= 8; fill -= 8, word >>= 8) raw_.push_back(static_cast<uint8_t>(word));
   }
   if (fill > 0) raw_.push_back(static_cast<uint8_t>(word));
-  size_t used = kMostSymbols;
-  while (used > 1 && counts[used - 1] == 0) --used;
-  uint16_t frequencies[kRansSymbols] = {};
-  NormalizeCounts({counts, kRansSymbols}, RansFirst(used), frequencies);
-  tables_.Set(0, frequencies);
+  MakeTables(counts, classes != nullptr, out);
   coded_.clear();
   rans_.Begin(RansStatesFor(n), n);
   rans_.Put(tables_, {ops, n}, width);
   rans_.Finish(&coded_);
-  ByteWriter writer(out);
-  writer.PutVarint(used);
-  for (size_t k = 0; k < used; ++k) writer.PutVarint(frequencies[k]);
-  writer.PutVarint(coded_.size());
+  ByteWriter(out).PutVarint(coded_.size());
   out->insert(out->end(), coded_.begin(), coded_.end());
   out->insert(out->end(), raw_.begin(), raw_.end());
   return static_cast<int64_t>(coded_.size() + raw_.size());
 }
 
-bool SymbolCoder::ReadFrequencies(ByteReader* in) {
+void SymbolCoder::MakeTables(const uint32_t* counts, bool classes, Bytes* out) {
+  ByteWriter writer(out);
+  const size_t set_at = out->size();
+  if (classes) {
+    writer.Put(uint8_t{0});
+    if (tables_.size() < kMostClasses) tables_ = RansTables(kMostClasses);
+  }
+  for (size_t t = 0; t < (classes ? kMostClasses : 1); ++t) {
+    const uint32_t* seen = counts + t * kRansSymbols;
+    size_t used = kMostSymbols;
+    while (used > 0 && seen[used - 1] == 0) --used;
+    if (used == 0 && classes) continue;
+    used = std::max<size_t>(used, 1);
+    if (classes) (*out)[set_at] |= static_cast<uint8_t>(1u << t);
+    uint16_t frequencies[kRansSymbols] = {};
+    NormalizeCounts({seen, kRansSymbols}, RansFirst(used), frequencies);
+    tables_.Set(t, frequencies);
+    writer.PutVarint(used);
+    for (size_t k = 0; k < used; ++k) writer.PutVarint(frequencies[k]);
+  }
+}
+
+// `needed`: the classes that the numbers are of; 0 without classes.
+bool SymbolCoder::ReadTables(ByteReader* in, uint32_t needed) {
+  if (needed == 0) return ReadFrequencies(in, 0);
+  const auto set = in->Get<uint8_t>();
+  if (!set.ok() || *set != needed) return false;
+  if (tables_.size() < kMostClasses) tables_ = RansTables(kMostClasses);
+  for (size_t t = 0; t < kMostClasses; ++t) {
+    if ((*set >> t & 1) != 0 && !ReadFrequencies(in, t)) return false;
+  }
+  return true;
+}
+
+bool SymbolCoder::ReadFrequencies(ByteReader* in, size_t table) {
   const auto used = in->GetVarint();
   if (!used.ok() || *used < 1 || *used > kMostSymbols) return false;
   uint16_t frequencies[kRansSymbols] = {};
@@ -69,12 +99,15 @@ bool SymbolCoder::ReadFrequencies(ByteReader* in) {
     sum += *frequency;
   }
   if (sum != kRansScale) return false;
-  tables_.Set(0, frequencies);
+  tables_.Set(table, frequencies);
   return true;
 }
 
-bool SymbolCoder::Decode(ByteReader* in, size_t rows, size_t width, uint32_t* values) {
-  if (!ReadFrequencies(in)) return false;
+bool SymbolCoder::Decode(ByteReader* in, const uint8_t* classes, size_t rows, size_t width,
+                         uint32_t* values) {
+  uint32_t needed = 0;
+  for (size_t i = 0; classes != nullptr && i < rows * width; ++i) needed |= 1u << classes[i];
+  if (!ReadTables(in, needed)) return false;
   const auto size = in->GetVarint();
   if (!size.ok()) return false;
   const auto bytes = in->GetBytes(*size);
@@ -87,7 +120,8 @@ bool SymbolCoder::Decode(ByteReader* in, size_t rows, size_t width, uint32_t* va
     for (size_t c = 0; c < width; c += 64) {
       const size_t n = std::min<size_t>(64, width - c);
       uint8_t* to = symbols + r * width + c;
-      decoder.Read(tables_, kTable, c, n, to);
+      const uint8_t* table_of = classes == nullptr ? kTable : classes + r * width + c;
+      decoder.Read(tables_, table_of, c, n, to);
       for (size_t i = 0; i < n; ++i) raw_bits += static_cast<size_t>(RawBits(to[i]));
     }
   }

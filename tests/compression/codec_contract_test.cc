@@ -59,6 +59,15 @@ std::vector<Case> Cases() {
         "hadamard(block=4,pivot)+int(bits=4)",
         "policy(score=loss,allocate=greedy,low=3,mean=5)+int(bits=4,t=8,n=4)",
         "policy(score=position,allocate=threshold,over=0.1,high=8,low=5)+int(bits=5,group=token)",
+        "int(bits=4,group=channel,range=running,every=3)",
+        "int(bits=8,group=tensor,sym,range=running)",
+        "int(bits=6,group=channel,range=running)+rans",
+        "int(bits=8,group=token,sym)+rans",
+        "int(bits=5,group=channel)+rans",
+        "int(bits=8,group=tensor)+rans",
+        "policy(score=error,allocate=greedy,mean=5)+int(bits=4)+rans",
+        "minifloat(e=2,m=1)+rans",
+        "codebook(dynamic8)+rans",
         "center(token)+int(bits=4,group=channel)",
         "center(channel)+hadamard(16)+int(5,tensor)"}) {
     specs.emplace_back(spec);
@@ -185,7 +194,7 @@ TEST_P(CodecContract, RaggedShapes) {
 // constant into other values: it may be off by a level.
 bool KeepsConstants(const std::string& spec) {
   for (const char* part : {"hadamard", "haar", "channel_pow2", "outliers", "topk", "minifloat",
-                           "codebook", "store", "skip", "basis", "step"})
+                           "codebook", "store", "skip", "basis", "step", "running"})
     if (spec.find(part) != std::string::npos) return false;
   return true;
 }

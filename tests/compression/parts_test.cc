@@ -343,7 +343,7 @@ TEST(Rans, StepIsThirdOfABitAboveTheGaussianBound) {
   // Codes of many sizes: large ones carry raw bits.
   const std::vector<float> wide = *SyntheticValues("outlier", 64, 256);
   EXPECT_EQ(Code("step(size=0.001)+rans", wide, 256).y, Code("step(size=0.001)", wide, 256).y);
-  EXPECT_THAT(Error("int(4)+rans"), HasSubstr("expected step before rans"));
+  EXPECT_THAT(Error("store+lowrank+rans"), HasSubstr("expected a format with codes"));
   EXPECT_THAT(Error("rans"), HasSubstr("expected a format"));
   EXPECT_THAT(Error("rans+step"), HasSubstr("before"));
 }
@@ -408,6 +408,68 @@ TEST(Policy, LossSensitivityServesTheLoss) {
   };
   EXPECT_LT(run("loss", true), 0.1 * run("error", true));
   EXPECT_GT(run("loss", false), run("error", false));
+}
+
+// The entropy coder takes nothing from the values, and pays where codes are not spread evenly.
+TEST(Rans, GivesTheSameValuesBehindEveryFormatForFewerBits) {
+  const struct {
+    const char* spec;
+    double least_saved;  // bits, on Gaussians
+  } kFormats[] = {{"int(bits=8,group=token,sym)", 0.4},
+                  {"int(bits=8,group=tensor)", 0.6},
+                  {"int(bits=4,group=token)", 0.5},
+                  {"int(bits=4,group=channel)", 0.3},
+                  {"int(bits=4,n=64)", 0.15},
+                  {"int(bits=3,t=4,n=16,range=mse)", 0.0},
+                  {"policy(score=error,allocate=greedy,mean=4)+int(bits=4)", 0.1},
+                  {"minifloat(e=2,m=1)", 0.0},
+                  {"minifloat(e=3,m=4)", 0.1},
+                  {"codebook(nf4)", -0.03},
+                  {"codebook(dynamic8)", 0.2},
+                  {"codebook(log2,bits=4)", 0.3},
+                  {"int(bits=4,group=channel,range=running)", 0.3}};
+  for (const auto& format : kFormats) {
+    for (const char* source : {"gaussian", "student4"}) {
+      const std::vector<float> x = *SyntheticValues(source, 256, 320);
+      const Coded with = Code(absl::StrCat(format.spec, "+rans"), x, 320);
+      const Coded without = Code(format.spec, x, 320);
+      EXPECT_EQ(with.y, without.y) << format.spec;
+      std::printf("%s %s: %.2f bits with rans, %.2f without, %.1f dB\n", format.spec, source,
+                  with.bits, without.bits, with.snr);
+      EXPECT_LE(with.bits, without.bits - format.least_saved) << format.spec;
+    }
+  }
+}
+
+TEST(RunningRanges, AreSentNowAndThenAndAtOnceWhereTheyNoLongerServe) {
+  constexpr int64_t kWidth = 128, kTokens = 64;
+  for (const char* group : {"channel", "tensor"}) {
+    const std::string format = absl::StrCat("int(bits=5,group=", group);
+    const Ends running = Make(format + ",range=running)", kWidth);
+    const double table = group[0] == 'c' ? 32.0 / kTokens : 32.0 / (kTokens * kWidth);
+    uint64_t step = 0;
+    const auto frame = [&](float size) {
+      std::vector<float> x = *SyntheticValues("gaussian", kTokens, kWidth, step);
+      for (float& v : x) v *= size;
+      const Coded coded = Code(running, x, kWidth, step++);
+      EXPECT_EQ(running.encoder->StateHash(), running.decoder->StateHash());
+      return coded;
+    };
+    EXPECT_NEAR(frame(1.0f).bits, 5.0 + table, 0.01);
+    for (int i = 0; i < 20; ++i) frame(1.0f);
+    Coded mean;
+    for (int i = 0; i < 32; ++i) {
+      const Coded coded = frame(1.0f);
+      mean.bits += coded.bits / 32;
+      mean.snr += coded.snr / 32;
+    }
+    std::printf("running by %s: %.2f bits, %.1f dB\n", group, mean.bits, mean.snr);
+    EXPECT_LE(mean.bits, 5.0 + 0.2 * table + 0.01) << group;
+    EXPECT_GE(mean.snr, 22.0) << group;
+    const Coded jumped = frame(10.0f);
+    EXPECT_NEAR(jumped.bits, 5.0 + table, 0.01) << group;
+    EXPECT_GE(jumped.snr, 20.0) << group;
+  }
 }
 
 TEST(Previous, PredictsTokensThatFollowTheirNeighbours) {
