@@ -109,7 +109,8 @@ absl::StatusOr<std::shared_ptr<const Codec>> MakeIntCodec(const SpecPart& part,
                                                           const std::string& text) {
   ISTHMUS_ASSIGN_OR_RETURN(const IntOptions options, ReadIntOptions(part));
   // Tiles of several tokens and ranges over frames are the composition's.
-  if (options.tile_tokens > 1 || options.running) return ParseComposedCodec(text, CanonicalInt(options));
+  if (options.tile_tokens > 1 || options.running)
+    return ParseComposedCodec(text, CanonicalInt(options));
   return std::make_shared<IntCodec>(text, options);
 }
 

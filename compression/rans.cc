@@ -97,28 +97,47 @@ bool RansDecoder::Begin(absl::Span<const uint8_t> bytes, size_t states) {
   return !at_.overrun;
 }
 
+namespace {
+
+// One symbol from a state whose word, if it needs one, is there; no branch, since whether it does
+// is as good as random.
+inline uint8_t ReadOne(const uint32_t* slots, uint32_t* state, const uint8_t** next) {
+  uint32_t x = *state;
+  const uint32_t entry = slots[x & (kRansScale - 1)];
+  x = RansTables::Frequency(entry) * (x >> kRansScaleBits) + RansTables::Place(entry);
+  uint16_t word;
+  std::memcpy(&word, *next, 2);
+  const uint32_t needs = x < kRansLow ? 1 : 0;
+  *state = x << (16 * needs) | (word & (0u - needs));
+  *next += 2 * needs;
+  return static_cast<uint8_t>(RansTables::Symbol(entry));
+}
+
+}  // namespace
+
 void RansDecoder::Read(const RansTables& tables, const uint8_t* table_of, size_t column, size_t n,
                        uint8_t* symbols) {
   const size_t mask = at_.states - 1;
   const uint32_t* const slots = tables.slots();
   const uint8_t* next = at_.next;
-  const uint8_t* const end = at_.end;
-  for (size_t i = 0; i < n; ++i) {
-    uint32_t x = at_.state[(column + i) & mask];
-    const uint32_t entry = slots[table_of[i] * kRansScale + (x & (kRansScale - 1))];
-    x = RansTables::Frequency(entry) * (x >> kRansScaleBits) + RansTables::Place(entry);
-    if (x < kRansLow) {
-      uint16_t word = 0;
-      if (end - next >= 2) {
-        std::memcpy(&word, next, 2);
-        next += 2;
-      } else {
-        at_.overrun = true;
-      }
-      x = x << 16 | word;
+  if (static_cast<size_t>(at_.end - next) >= 2 * n) {
+    for (size_t i = 0; i < n; ++i) {
+      symbols[i] =
+          ReadOne(slots + size_t{table_of[i]} * kRansScale, &at_.state[(column + i) & mask], &next);
     }
-    at_.state[(column + i) & mask] = x;
-    symbols[i] = static_cast<uint8_t>(RansTables::Symbol(entry));
+    at_.next = next;
+    return;
+  }
+  static constexpr uint8_t kNothing[2] = {};
+  for (size_t i = 0; i < n; ++i) {
+    const bool left = at_.end - next >= 2;
+    const uint8_t* from = left ? next : kNothing;
+    const uint8_t* const before = from;
+    symbols[i] =
+        ReadOne(slots + size_t{table_of[i]} * kRansScale, &at_.state[(column + i) & mask], &from);
+    if (from == before) continue;
+    at_.overrun |= !left;
+    if (left) next = from;
   }
   at_.next = next;
 }
