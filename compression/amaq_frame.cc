@@ -8,7 +8,7 @@
 #include "base/status.h"
 #include "compression/column_coder.h"
 #include "compression/frame_check.h"
-#include "compression/scratch.h"
+#include "compression/sent_errors.h"
 #include "compression/width_table.h"
 
 namespace isthmus {
@@ -75,7 +75,7 @@ class AmaqEncoder final : public Encoder {
     const size_t rows = static_cast<size_t>(tokens), start = out->size();
     WriteHead(context.training, out);
     const int64_t head = static_cast<int64_t>(out->size() - start);
-    std::vector<float> error = TakeBuffer(x_TD.size());
+    std::vector<float> error = sent_.Take(x_TD.size());
     if (!gated_) noise_.Begin(context.step, context.samples);
     EncodedSize size = coder_.Encode(x_TD.data(), rows, now_.used.bits, gated_ ? nullptr : &noise_,
                                      0, out, error.data());
@@ -84,7 +84,7 @@ class AmaqEncoder final : public Encoder {
     if (context.training && gated_) {
       KeepError(x_TD, context, std::move(error));
     } else {
-      spare_.push_back(std::move(error));
+      sent_.GiveBack(std::move(error));
     }
     return size;
   }
@@ -93,32 +93,29 @@ class AmaqEncoder final : public Encoder {
 
   absl::Status ObserveGradient(absl::Span<const float> g_TD, const FrameContext& context) override {
     if (!gated_ || !context.training) return absl::OkStatus();
-    const auto sent = std::find_if(sent_.begin(), sent_.end(), [&](const Sent& s) {
-      return s.micro_batch == context.micro_batch;
-    });
-    if (sent == sent_.end() || sent->elements != g_TD.size()) {
+    const float* error = sent_.Find(context.micro_batch, g_TD.size());
+    if (error == nullptr) {
       return InvalidArgument("codec amaq: expected the gradient of a frame that was sent, got ",
                              g_TD.size(), " values ", Where(shape_, context));
     }
     if (ScanExtent(g_TD.data(), g_TD.size()).magnitude > kLargestMagnitude) {
       return NonFiniteError(shape_, context, g_TD);
     }
-    now_.policy->ObserveGradient(g_TD.data(), sent->error.data(),
-                                 g_TD.size() / now_.used.bits.size(), now_.used.bits);
-    spare_.push_back(std::move(sent->error));
-    sent_.erase(sent);
+    now_.policy->ObserveGradient(g_TD.data(), error, g_TD.size() / now_.used.bits.size(),
+                                 now_.used.bits);
+    sent_.Done(context.micro_batch);
     return absl::OkStatus();
   }
 
   absl::Status CommitStep(uint64_t) override {
-    DropSent();
+    sent_.Drop();
     now_.policy->Step();
     now_.used.Follow(now_.policy->Bits());
     boundary_ = now_.Copy();
     return absl::OkStatus();
   }
   absl::Status RollbackStep() override {
-    DropSent();
+    sent_.Drop();
     now_ = boundary_.Copy();
     return absl::OkStatus();
   }
@@ -147,7 +144,7 @@ class AmaqEncoder final : public Encoder {
     ISTHMUS_RETURN_IF_ERROR(ReadTable(&reader, range_, &restored.told));
     ISTHMUS_RETURN_IF_ERROR(restored.policy->Read(&reader));
     restored.used = std::move(used.table);
-    DropSent();
+    sent_.Drop();
     now_ = restored.Copy();
     boundary_ = std::move(restored);
     return absl::OkStatus();
@@ -162,11 +159,6 @@ class AmaqEncoder final : public Encoder {
     WidthTable used;
     KnownTable told;  // what the other end has
     State Copy() const { return {policy->Clone(), used, told}; }
-  };
-  struct Sent {
-    uint32_t micro_batch;
-    size_t elements;
-    std::vector<float> error;  // decoded - x; 0 for tokens coded apart, whose width no gate sets
   };
 
   void WriteHead(bool training, Bytes* out) {
@@ -186,21 +178,7 @@ class AmaqEncoder final : public Encoder {
       const auto row = decoded.begin() + static_cast<std::ptrdiff_t>(token * now_.used.bits.size());
       std::fill_n(row, now_.used.bits.size(), 0.0f);
     }
-    std::erase_if(sent_, [&](const Sent& s) { return s.micro_batch == context.micro_batch; });
-    sent_.push_back({context.micro_batch, x_TD.size(), std::move(decoded)});
-  }
-  std::vector<float> TakeBuffer(size_t n) {
-    std::vector<float> buffer;
-    if (!spare_.empty()) {
-      buffer = std::move(spare_.back());
-      spare_.pop_back();
-    }
-    Room(&buffer, n);
-    return buffer;
-  }
-  void DropSent() {
-    for (Sent& sent : sent_) spare_.push_back(std::move(sent.error));
-    sent_.clear();
+    sent_.Keep(context.micro_batch, std::move(decoded));
   }
 
   const BitRange range_;
@@ -209,8 +187,7 @@ class AmaqEncoder final : public Encoder {
   ColumnCoder coder_;
   RowNoise noise_;
   State now_, boundary_;
-  std::vector<Sent> sent_;                 // this step's frames whose gradient has not come
-  std::vector<std::vector<float>> spare_;  // buffers to use again
+  SentErrors sent_;  // of this step; 0 for tokens coded apart, whose width no gate sets
 };
 
 class AmaqDecoder final : public Decoder {

@@ -56,8 +56,14 @@ bool EcqBandEncoder::CodeSample(size_t index) {
     const size_t row = begin + t;
     if (!CodeRow(row, sources_.Of(index, t))) return false;
     in_.visits->Keep(row, band_, x_hat_.data());
+    if (in_.errors != nullptr) KeepError(row);
   }
   return true;
+}
+
+void EcqBandEncoder::KeepError(size_t row) {
+  const size_t at = row * width_ + band_.begin;
+  for (size_t c = 0; c < band_.width; ++c) in_.errors[at + c] = x_hat_[c] - in_.x[at + c];
 }
 
 bool EcqBandEncoder::CodeRow(size_t row, const EcqRows::Source& source) {

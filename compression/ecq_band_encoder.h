@@ -26,6 +26,7 @@ struct EcqFrameInput {
   const EcqSampling* sampling = nullptr;
   const EcqPlaces* places = nullptr;
   EcqVisits* visits = nullptr;
+  float* errors = nullptr;  // rows x width, decoded - x; null: nobody asks
 };
 
 class EcqBandEncoder {
@@ -51,6 +52,7 @@ class EcqBandEncoder {
   bool CodeSample(size_t index);
   bool CodeRow(size_t row, const EcqRows::Source& source);
   uint32_t CodePlaces(size_t row, const EcqRowInput& input);
+  void KeepError(size_t row);
   void Measure(size_t row, const EcqRowInput& input);
   void EstimateBits();
 

@@ -19,8 +19,8 @@ const std::vector<std::string>& PredictWords() {
   static const auto* words = new std::vector<std::string>{"auto", "slot", "sample", "off"};
   return *words;
 }
-const std::vector<std::string>& SwitchWords() {
-  static const auto* words = new std::vector<std::string>{"off", "on"};
+const std::vector<std::string>& WeightingWords() {
+  static const auto* words = new std::vector<std::string>{"off", "on", "gates"};
   return *words;
 }
 
@@ -49,7 +49,7 @@ class EcqCodec final : public Codec {
       case EcqTarget::kBytes:
         break;
     }
-    backward.sensitivity = false;
+    backward.weighting = EcqWeighting::kNone;
     return Canonical(backward);
   }
   absl::StatusOr<std::unique_ptr<Encoder>> MakeEncoder(const EdgeShape& shape) const override {
@@ -66,12 +66,13 @@ class EcqCodec final : public Codec {
   static std::string Canonical(const EcqOptions& o) {
     static constexpr const char* kTargets[] = {"db", "bits", "bytes"};
     const int predict = o.slots ? (o.samples ? 0 : 1) : (o.samples ? 2 : 3);
-    return absl::StrCat(
-        "ecq(", kTargets[static_cast<size_t>(o.target)], "=", Number(o.value),
-        o.has_floor ? absl::StrCat(",floor=", Number(o.floor_db)) : "",
-        ",predict=", PredictWords()[static_cast<size_t>(predict)], ",slots=", o.num_slots,
-        ",capacity=", o.capacity == 0 ? "all" : absl::StrCat(o.capacity), ",keep=", Number(o.keep),
-        ",eval=", Number(o.eval_db), ",sens=", SwitchWords()[o.sensitivity ? 1 : 0], ")");
+    return absl::StrCat("ecq(", kTargets[static_cast<size_t>(o.target)], "=", Number(o.value),
+                        o.has_floor ? absl::StrCat(",floor=", Number(o.floor_db)) : "",
+                        ",predict=", PredictWords()[static_cast<size_t>(predict)],
+                        ",slots=", o.num_slots,
+                        ",capacity=", o.capacity == 0 ? "all" : absl::StrCat(o.capacity),
+                        ",keep=", Number(o.keep), ",eval=", Number(o.eval_db),
+                        ",sens=", WeightingWords()[static_cast<size_t>(o.weighting)], ")");
   }
 
   std::string text_;
@@ -145,8 +146,8 @@ absl::StatusOr<std::shared_ptr<const Codec>> MakeEcqCodec(const SpecPart& part,
   ISTHMUS_RETURN_IF_ERROR(ReadPredictors(arguments, &options));
   ISTHMUS_RETURN_IF_ERROR(ReadNumber(arguments, "keep", 0.01, 1, &options.keep));
   ISTHMUS_RETURN_IF_ERROR(ReadNumber(arguments, "eval", 0, 40, &options.eval_db));
-  ISTHMUS_ASSIGN_OR_RETURN(const int sensitivity, arguments.Choice("sens", SwitchWords(), 0));
-  options.sensitivity = sensitivity == 1;
+  ISTHMUS_ASSIGN_OR_RETURN(const int weighting, arguments.Choice("sens", WeightingWords(), 0));
+  options.weighting = static_cast<EcqWeighting>(weighting);
   return std::make_shared<EcqCodec>(text, options);
 }
 

@@ -12,7 +12,7 @@
 #include "compression/band_threads.h"
 #include "compression/ecq_band_decoder.h"
 #include "compression/ecq_frame.h"
-#include "compression/ecq_sampling.h"
+#include "compression/ecq_sensitivity.h"
 #include "compression/ecq_snapshot.h"
 #include "compression/frame_check.h"
 #include "compression/half_float.h"

@@ -9,6 +9,7 @@
 #include "compression/band_threads.h"
 #include "compression/ecq_band_encoder.h"
 #include "compression/ecq_frame.h"
+#include "compression/ecq_sensitivity.h"
 #include "compression/ecq_snapshot.h"
 #include "compression/frame_check.h"
 #include "compression/half_float.h"
@@ -29,7 +30,7 @@ class EcqEncoder final : public Encoder {
         visits_(options, shape, &state_),
         control_(options, shape),
         sampling_(options, shape),
-        sensitivity_(width_),
+        sensitivity_(options, shape),
         histogram_(kEcqTables * kRansSymbols) {
     for (size_t b = 0; b < EcqBands(width_); ++b)
       bands_.emplace_back(shape, EcqBandOf(width_, b), &state_);
@@ -63,10 +64,10 @@ class EcqEncoder final : public Encoder {
 
   absl::Status ObserveGradient(absl::Span<const float> g_TD, const FrameContext& context) override {
     ISTHMUS_RETURN_IF_ERROR(CheckFrame(shape_, context, g_TD.size()).status());
-    if (WantsGradient() && context.training) sensitivity_.Observe(g_TD);
+    if (WantsGradient() && context.training) sensitivity_.Observe(g_TD, context.micro_batch);
     return absl::OkStatus();
   }
-  bool WantsGradient() const override { return options_.sensitivity && forward_; }
+  bool WantsGradient() const override { return sensitivity_.active(); }
   void SetQualityOffset(double db) override { control_.SetOffset(db); }
   absl::Span<const uint32_t> RowIds() const override { return ids_; }
 
@@ -108,7 +109,7 @@ class EcqEncoder final : public Encoder {
     return absl::OkStatus();
   }
   uint64_t StateHash() const override { return state_.Hash(); }
-  int64_t StateBytes() const override { return state_.StateBytes(); }
+  int64_t StateBytes() const override { return state_.StateBytes() + sensitivity_.StateBytes(); }
 
  private:
   struct Progress {
@@ -146,12 +147,15 @@ class EcqEncoder final : public Encoder {
                   Bytes* out, EncodedSize* size) {
     const float* x = x_TD.data();
     const size_t rows = x_TD.size() / width_;
+    error_.clear();
     if (sampling_.active()) {
       x = sampling_.Draw(x_TD, context);
       control_.Look(x, rows);
     }
     const int8_t* weights = context.training ? sensitivity_.pending() : state_.core.weights.data();
     if (!control_.BeginFrame(sampling_.kept(rows), context, weights)) return false;
+    if (context.training && sensitivity_.wants_errors())
+      error_ = sensitivity_.errors()->Take(x_TD.size());
     for (;;) {
       state_.BeginFrame();
       const bool reached = CodeRows(x, rows, context);
@@ -159,6 +163,8 @@ class EcqEncoder final : public Encoder {
       state_.AbandonFrame();
       if (!reached) return false;
     }
+    if (!error_.empty()) sensitivity_.errors()->Keep(context.micro_batch, std::move(error_));
+    error_.clear();
     Emit(start, out, size);
     ids_.assign(places_.ids().begin(), places_.ids().end());
     if (context.training) {
@@ -191,7 +197,9 @@ class EcqEncoder final : public Encoder {
     if (forward_) places_.Assign(context, shape_.shared_row_ids ? nullptr : &side_);
     visits_.BeginFrame(context);
     streams_ = EcqStreams(rows, width_);
-    const EcqFrameInput input = {x, rows, &context, &control_, &sampling_, &places_, &visits_};
+    float* errors = error_.empty() ? nullptr : error_.data();
+    const EcqFrameInput input = {x,          rows,     &context, &control_,
+                                 &sampling_, &places_, &visits_, errors};
     for (RawBitWriter& raw : raw_) raw.Clear();
     for (size_t b = 0; b < bands_.size(); ++b) {
       bands_[b].BeginFrame(input);
@@ -285,6 +293,7 @@ class EcqEncoder final : public Encoder {
   std::array<RansEncoder, kEcqMostBands> coders_;
   std::vector<EcqCentroid> centroids_;
   std::vector<uint32_t> ids_, histogram_;
+  std::vector<float> error_;  // gates: what the frame is off by
   double side_bits_ = 0.0;
   bool weights_sent_ = false;
 };

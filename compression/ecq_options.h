@@ -12,6 +12,13 @@ enum class EcqTarget : uint8_t {
   kBytes = 2     // bytes of a frame
 };
 
+// What gives channels steps of their own.
+enum class EcqWeighting : uint8_t {
+  kNone = 0,
+  kSquares = 1,  // the mean square of the channel's gradient
+  kGates = 2     // AMAQ's gates: step_c = step 2^-(b_c - mean b), bits that are never rounded
+};
+
 struct EcqOptions {
   EcqTarget target = EcqTarget::kDecibel;
   double value = 20.0;
@@ -20,10 +27,10 @@ struct EcqOptions {
   bool slots = true;      // predict from the mean of rows of the same id
   bool samples = true;    // predict from the sample's last visit
   int64_t num_slots = 4096;
-  int64_t capacity = 0;      // samples in the store; 0: as many as there are
-  double keep = 1.0;         // gradients: share of the tokens that are sent
-  double eval_db = 6.0;      // how much finer evaluation and generation are
-  bool sensitivity = false;  // steps per channel by the loss's gradient
+  int64_t capacity = 0;                          // samples in the store; 0: as many as there are
+  double keep = 1.0;                             // gradients: share of the tokens that are sent
+  double eval_db = 6.0;                          // how much finer evaluation and generation are
+  EcqWeighting weighting = EcqWeighting::kNone;  // steps per channel by the loss's gradient
 };
 
 }  // namespace isthmus

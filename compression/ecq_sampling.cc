@@ -7,13 +7,6 @@
 #include "compression/scratch.h"
 
 namespace isthmus {
-namespace {
-
-constexpr int kMostWeight = 8;         // 2^(8/4): a factor of 4
-constexpr int kWorthSending = 2;       // quarters of an octave
-constexpr uint64_t kFirstFrames = 16;  // the gradients of fewer say little
-
-}  // namespace
 
 EcqSampling::EcqSampling(const EcqOptions& options, const EdgeShape& shape)
     : shape_(shape),
@@ -75,69 +68,6 @@ const float* EcqSampling::Draw(absl::Span<const float> g_TD, const FrameContext&
     }
   }
   return out;
-}
-
-EcqSensitivity::EcqSensitivity(size_t width) : now_(width), boundary_(width) {}
-
-void EcqSensitivity::Commit() {
-  if (now_.squares.frames() >= kFirstFrames) {
-    const std::vector<double>& mean_square = now_.squares.mean_square();
-    double mean_log = 0;
-    for (const double m : mean_square) mean_log += std::log2(std::max(m, 1e-6));
-    mean_log /= static_cast<double>(mean_square.size());
-    for (size_t c = 0; c < now_.wanted.size(); ++c) {
-      // sqrt of the mean square, in quarters of an octave: half of four times its log2.
-      const double quarters = 2 * (std::log2(std::max(mean_square[c], 1e-6)) - mean_log);
-      const int wanted = static_cast<int>(
-          std::lround(std::clamp(quarters, -double{kMostWeight}, double{kMostWeight})));
-      if (std::abs(wanted - now_.sent[c]) >= kWorthSending)
-        now_.wanted[c] = static_cast<int8_t>(wanted);
-    }
-  }
-  boundary_ = now_;
-}
-
-void EcqSensitivity::Put(EcqCore* core, SideEncoder* side) const {
-  for (size_t c = 0; c < now_.wanted.size(); ++c) {
-    side->Put(&core->weight_counts,
-              static_cast<size_t>(now_.wanted[c] - core->weights[c] + 2 * kMostWeight));
-    core->weights[c] = now_.wanted[c];
-  }
-}
-
-bool EcqSensitivity::Get(EcqCore* core, SideDecoder* side) {
-  for (int8_t& weight : core->weights) {
-    const int next = weight + static_cast<int>(side->Get(&core->weight_counts)) - 2 * kMostWeight;
-    if (next < -kMostWeight || next > kMostWeight) return false;
-    weight = static_cast<int8_t>(next);
-  }
-  return true;
-}
-
-void EcqSensitivity::Forget() {
-  std::fill(now_.sent.begin(), now_.sent.end(), int8_t{0});
-  boundary_.sent = now_.sent;
-}
-
-void EcqSensitivity::Write(Bytes* out) const {
-  ByteWriter writer(out);
-  now_.squares.Write(&writer);
-  for (const int8_t v : now_.wanted) writer.Put(v);
-  for (const int8_t v : now_.sent) writer.Put(v);
-}
-
-bool EcqSensitivity::Read(ByteReader* in) {
-  Memory read = now_;
-  if (!read.squares.Read(in)) return false;
-  for (auto* weights : {&read.wanted, &read.sent}) {
-    for (int8_t& v : *weights) {
-      const auto value = in->Get<int8_t>();
-      if (!value.ok() || std::abs(*value) > kMostWeight) return false;
-      v = *value;
-    }
-  }
-  now_ = boundary_ = std::move(read);
-  return true;
 }
 
 }  // namespace isthmus

@@ -1,5 +1,4 @@
-// Two things a sender may do to gradients and with them: leave out tokens without bias, and learn
-// how much each channel matters to the loss.
+// Leaving out tokens of a gradient without bias.
 #ifndef ISTHMUS_COMPRESSION_ECQ_SAMPLING_H_
 #define ISTHMUS_COMPRESSION_ECQ_SAMPLING_H_
 
@@ -8,12 +7,8 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "base/bytes.h"
 #include "compression/codec.h"
 #include "compression/ecq_options.h"
-#include "compression/ecq_side_coder.h"
-#include "compression/ecq_state.h"
-#include "compression/gradient_squares.h"
 
 namespace isthmus {
 
@@ -40,37 +35,6 @@ class EcqSampling {
   std::vector<uint8_t> kept_rows_;
   std::vector<float> rows_;
   size_t kept_ = 0;
-};
-
-// The running mean square of the gradient per channel, as weights in quarters of an octave that
-// move at step boundaries only.
-class EcqSensitivity {
- public:
-  explicit EcqSensitivity(size_t width);
-
-  void Observe(absl::Span<const float> g_TD) { now_.squares.Observe(g_TD); }
-  // Lets the weights follow; what changed enough waits for the next training frame.
-  void Commit();
-  void Rollback() { now_ = boundary_; }
-
-  bool has_pending() const { return now_.wanted != now_.sent; }
-  const int8_t* pending() const { return now_.wanted.data(); }
-  // Codes the wanted weights against the core's and sets them there.
-  void Put(EcqCore* core, SideEncoder* side) const;
-  static bool Get(EcqCore* core, SideDecoder* side);
-  void Sent() { now_.sent = now_.wanted; }
-  void Forget();  // the other end is at zero weights again
-
-  void Write(Bytes* out) const;
-  bool Read(ByteReader* in);
-
- private:
-  struct Memory {
-    explicit Memory(size_t width) : squares(width), wanted(width), sent(width) {}
-    GradientSquares squares;
-    std::vector<int8_t> wanted, sent;
-  };
-  Memory now_, boundary_;
 };
 
 }  // namespace isthmus

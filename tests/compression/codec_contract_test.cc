@@ -68,6 +68,8 @@ std::vector<Case> Cases() {
         "policy(score=error,allocate=greedy,mean=5)+int(bits=4)+rans",
         "minifloat(e=2,m=1)+rans",
         "codebook(dynamic8)+rans",
+        "ecq(db=20,sens=on)",
+        "ecq(db=20,sens=gates)",
         "center(token)+int(bits=4,group=channel)",
         "center(channel)+hadamard(16)+int(5,tensor)"}) {
     specs.emplace_back(spec);

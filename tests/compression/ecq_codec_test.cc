@@ -452,6 +452,45 @@ TEST(EcqSensitivity, ChannelsThatMatterGetFinerSteps) {
   EXPECT_GT(quiet, 4 * loud);
 }
 
+// The gradient of sum h_c (x^ - x)^2 / 2 with two kinds of channels: those of large h end with the
+// smaller error, at both ends, over snapshots and steps that are tried again.
+TEST(EcqSensitivity, GatesMoveStepsToWhereErrorsHurt) {
+  constexpr int64_t kWidth = 32, kTokens = 64;
+  Ends ends = MakeEnds("ecq(db=12,sens=gates)", Shape(kWidth));
+  ASSERT_TRUE(ends.encoder->WantsGradient());
+  std::vector<double> noise(kWidth);
+  for (uint64_t step = 0; step < 360; ++step) {
+    TestFrame frame;
+    frame.Set({{step, kTokens}}, step);
+    const std::vector<float> x = Gaussians(step, kTokens * kWidth);
+    const std::vector<float> y = Through(ends, x, frame.context);
+    ASSERT_EQ(ends.encoder->StateHash(), ends.decoder->StateHash());
+    std::vector<float> g(x.size());
+    for (size_t i = 0; i < g.size(); ++i) {
+      g[i] = (i % 2 == 0 ? 1e-6f : 1e-5f) * (y[i] - x[i]);
+      if (step >= 340) noise[i % kWidth] += (x[i] - y[i]) * (x[i] - y[i]);
+    }
+    ASSERT_TRUE(ends.encoder->ObserveGradient(g, frame.context).ok());
+    if (step % 50 == 49) {
+      ASSERT_TRUE(ends.encoder->RollbackStep().ok());
+      ASSERT_TRUE(ends.decoder->RollbackStep().ok());
+      continue;
+    }
+    Commit(ends, step);
+    if (step != 200) continue;
+    Bytes encoder, decoder;
+    ASSERT_TRUE(ends.encoder->Snapshot(&encoder).ok());
+    ASSERT_TRUE(ends.decoder->Snapshot(&decoder).ok());
+    ends = MakeEnds("ecq(db=12,sens=gates)", Shape(kWidth));
+    ASSERT_TRUE(ends.encoder->Restore(encoder).ok());
+    ASSERT_TRUE(ends.decoder->Restore(decoder).ok());
+  }
+  double quiet = 0, loud = 0;
+  for (size_t c = 0; c < noise.size(); ++c) (c % 2 == 0 ? quiet : loud) += noise[c];
+  std::printf("gates: error of channels that matter less %.2f times the others'\n", quiet / loud);
+  EXPECT_GT(quiet, 3 * loud);
+}
+
 // ---------------------------------------------------------------- faults
 
 class EcqFaults : public testing::Test {
@@ -563,7 +602,7 @@ TEST(EcqSpec, CanonicalFormsParseToThemselves) {
   for (const char* spec :
        {"ecq(16)", "ecq(db=-4)", "ecq(bits=1.5,floor=12)", "ecq(bytes=20000,predict=slot,slots=64)",
         "ecq(db=4,keep=0.3,eval=0)", "ecq(20,sens=on,capacity=100,predict=sample)",
-        "ecq(12.5,predict=off)"}) {
+        "ecq(14,sens=gates)", "ecq(12.5,predict=off)"}) {
     const auto codec = Codec::Parse(spec);
     ASSERT_TRUE(codec.ok()) << codec.status();
     const std::string canonical = (*codec)->canonical();
