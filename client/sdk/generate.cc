@@ -8,9 +8,9 @@
 
 #include "client/cut_model.h"
 #include "client/sdk/call.h"
-#include "client/sdk/engine.h"
 #include "client/split_generate.h"
 #include "compression/codec.h"
+#include "engine/edge/engine.h"
 #include "link/tls.h"
 #include "model/tokenizer.h"
 
@@ -129,7 +129,7 @@ absl::Status RunGenerate(const isthmus_generate_options* given, const char* prom
   ISTHMUS_RETURN_IF_ERROR(CheckOptions(options));
   ISTHMUS_ASSIGN_OR_RETURN(const TextModel model, OpenTextModel(options));
   ISTHMUS_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, model.tokenizer->Encode(prompt));
-  ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeDeviceEngine(options.threads));
+  ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEdgeEngine(options.threads));
   ISTHMUS_ASSIGN_OR_RETURN(const Generation generation,
                            options.coordinator == nullptr
                                ? GenerateHere(engine.get(), options, model, ids)

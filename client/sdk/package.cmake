@@ -9,7 +9,7 @@ list(JOIN sdk_version . sdk_version)
 
 file(GLOB sdk_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cc)
 add_library(isthmus_sdk SHARED ${sdk_sources})
-target_link_libraries(isthmus_sdk PRIVATE isthmus_client isthmus_client_compute isthmus_job isthmus_engine_torch isthmus_flags)
+target_link_libraries(isthmus_sdk PRIVATE isthmus_client isthmus_client_compute isthmus_job isthmus_engine_edge isthmus_flags)
 target_compile_options(isthmus_sdk PRIVATE -fvisibility=hidden)
 # What the static rooms export stays inside.
 target_link_options(isthmus_sdk PRIVATE LINKER:--version-script=${CMAKE_CURRENT_LIST_DIR}/isthmus.map LINKER:--gc-sections)

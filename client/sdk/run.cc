@@ -8,8 +8,8 @@
 #include "client/job.h"
 #include "client/sdk/batch.h"
 #include "client/sdk/call.h"
-#include "client/sdk/engine.h"
 #include "client/train.h"
+#include "engine/edge/engine.h"
 
 struct isthmus_run {
   isthmus_run_options options;
@@ -104,7 +104,7 @@ absl::Status Train(isthmus_run* run) {
   ISTHMUS_RETURN_IF_ERROR(NotNull(run));
   if (std::exchange(run->started, true))
     return absl::FailedPreconditionError("expected a run that has not begun, got one that has");
-  ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeDeviceEngine(run->context.threads));
+  ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEdgeEngine(run->context.threads));
   run->context.engine = engine.get();
   absl::StatusOr<isthmus::Report> report = RunTraining(run->job, run->context);
   run->context.engine = nullptr;

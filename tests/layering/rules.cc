@@ -31,7 +31,7 @@ const std::map<std::string, std::vector<std::string>>& AllowedRooms() {
       {"client",
        {"base", "metrics", "compression", "model", "proto", "engine/stage.h", "pipeline", "link"}},
       {"client/sdk",
-       {"base", "client", "compression", "model", "engine/stage.h", "engine/torch", "link"}},
+       {"base", "client", "compression", "model", "engine/stage.h", "engine/edge", "link"}},
       {"worker",
        {"base", "metrics", "compression", "model", "proto", "engine/stage.h", "pipeline", "link"}},
       {"coordinator", {"base", "metrics", "model", "proto", "pipeline", "link"}},

@@ -1,5 +1,5 @@
 // Installs the client SDK in an empty folder and uses it as somebody else would: the C and C++
-// examples train against a cluster of processes; exported names, version.
+// examples train against a cluster of processes; exported names, needed libraries, version.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -13,6 +13,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr char kExamples[] = ISTHMUS_SOURCE_DIR "/examples";
 
@@ -59,6 +60,13 @@ TEST_F(SdkPackageTest, ExportsWhatItsHeaderDeclares) {
       Matches(package_->Header("isthmus.h"), "ISTHMUS_API [^(;]*?(isthmus_[a-z_]+)\\(");
   EXPECT_GE(declared.size(), 14u);
   EXPECT_EQ(package_->ExportedNames(), declared);
+}
+
+TEST_F(SdkPackageTest, NeedsNoLibTorch) {
+  const std::string dynamic = package_->Dynamic();
+  EXPECT_THAT(dynamic, HasSubstr("NEEDED"));
+  for (const char* library : {"torch", "c10", "dnnl", "blas", "gomp"})
+    EXPECT_THAT(dynamic, Not(HasSubstr(library)));
 }
 
 TEST_F(SdkPackageTest, HasOneSemanticVersion) {
