@@ -19,6 +19,10 @@ const std::vector<std::string>& PredictWords() {
   static const auto* words = new std::vector<std::string>{"auto", "slot", "sample", "off"};
   return *words;
 }
+const std::vector<std::string>& StoreWords() {
+  static const auto* words = new std::vector<std::string>{"ram", "mmap"};
+  return *words;
+}
 const std::vector<std::string>& WeightingWords() {
   static const auto* words = new std::vector<std::string>{"off", "on", "gates"};
   return *words;
@@ -124,6 +128,8 @@ absl::Status ReadPredictors(const SpecArguments& arguments, EcqOptions* options)
   options->samples = predict == 0 || predict == 2;
   ISTHMUS_ASSIGN_OR_RETURN(options->num_slots,
                            arguments.Int("slots", 1, 65535, options->num_slots));
+  ISTHMUS_ASSIGN_OR_RETURN(const int store, arguments.Choice("store", StoreWords(), 0));
+  options->mapped = store == 1;
   const std::string capacity = arguments.Word("capacity", "all");
   if (capacity == "all") return absl::OkStatus();
   if (absl::SimpleAtoi(capacity, &options->capacity) && options->capacity > 0)
@@ -139,7 +145,7 @@ absl::StatusOr<std::shared_ptr<const Codec>> MakeEcqCodec(const SpecPart& part,
   ISTHMUS_ASSIGN_OR_RETURN(
       const SpecArguments arguments,
       SpecArguments::Bind(part, {"db", "bits", "bytes", "floor", "predict", "slots", "capacity",
-                                 "keep", "eval", "sens"}));
+                                 "keep", "eval", "sens", "store"}));
   EcqOptions options;
   ISTHMUS_RETURN_IF_ERROR(ReadTarget(arguments, &options));
   ISTHMUS_RETURN_IF_ERROR(ReadFloor(arguments, &options));

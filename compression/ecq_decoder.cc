@@ -24,8 +24,8 @@ namespace {
 // Everything that a decoder works on; an evaluation frame against a new state has its own.
 class EcqReceiver {
  public:
-  EcqReceiver(const EcqOptions& options, const EdgeShape& shape)
-      : state(options, shape),
+  EcqReceiver(const EcqOptions& options, const EdgeShape& shape, std::unique_ptr<SlotMemory> rows)
+      : state(options, shape, std::move(rows)),
         options_(options),
         shape_(shape),
         width_(static_cast<size_t>(shape.width)),
@@ -176,8 +176,8 @@ class EcqReceiver {
 
 class EcqDecoder final : public Decoder {
  public:
-  EcqDecoder(const EcqOptions& options, const EdgeShape& shape)
-      : options_(options), shape_(shape), now_(options, shape) {}
+  EcqDecoder(const EcqOptions& options, const EdgeShape& shape, std::unique_ptr<SlotMemory> rows)
+      : options_(options), shape_(shape), now_(options, shape, std::move(rows)) {}
 
   absl::Status Decode(absl::Span<const uint8_t> bytes, const FrameContext& context,
                       absl::Span<float> out_TD) override {
@@ -201,13 +201,13 @@ class EcqDecoder final : public Decoder {
     if (!forget) ISTHMUS_RETURN_IF_ERROR(CheckFollows(flags, lineage, check, context));
     if (!forget) return Receive(&now_, flags, bytes, &reader, context, out_TD);
     // A new state, which replaces ours when the frame is good and meant to stay.
-    auto fresh = std::make_unique<EcqReceiver>(options_, shape_);
+    auto fresh = std::make_unique<EcqReceiver>(options_, shape_, MakeRamSlots());
     if (lineage != 0) return CorruptFrame(shape_, context, "no lineage", absl::StrCat(lineage));
     ISTHMUS_RETURN_IF_ERROR(Receive(fresh.get(), flags, bytes, &reader, context, out_TD));
     ids_.assign(fresh->ids().begin(), fresh->ids().end());
     if (!context.training) return absl::OkStatus();
     // What a rollback goes back to is the new state before this frame.
-    now_.state = std::move(fresh->state);
+    now_.state.Adopt(std::move(fresh->state));
     lost_ = false;
     return absl::OkStatus();
   }
@@ -325,7 +325,8 @@ class EcqDecoder final : public Decoder {
 absl::StatusOr<std::unique_ptr<Decoder>> MakeEcqDecoder(const EcqOptions& options,
                                                         const EdgeShape& shape) {
   ISTHMUS_RETURN_IF_ERROR(CheckEcqShape(options, shape));
-  return std::make_unique<EcqDecoder>(options, shape);
+  ISTHMUS_ASSIGN_OR_RETURN(std::unique_ptr<SlotMemory> rows, MakeEcqRows(options, shape));
+  return std::make_unique<EcqDecoder>(options, shape, std::move(rows));
 }
 
 }  // namespace isthmus

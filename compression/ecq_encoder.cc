@@ -20,12 +20,12 @@ namespace {
 
 class EcqEncoder final : public Encoder {
  public:
-  EcqEncoder(const EcqOptions& options, const EdgeShape& shape)
+  EcqEncoder(const EcqOptions& options, const EdgeShape& shape, std::unique_ptr<SlotMemory> rows)
       : options_(options),
         shape_(shape),
         width_(static_cast<size_t>(shape.width)),
         forward_(shape.direction == Direction::kForward),
-        state_(options, shape),
+        state_(options, shape, std::move(rows)),
         places_(options, shape, &state_),
         visits_(options, shape, &state_),
         control_(options, shape),
@@ -303,7 +303,8 @@ class EcqEncoder final : public Encoder {
 absl::StatusOr<std::unique_ptr<Encoder>> MakeEcqEncoder(const EcqOptions& options,
                                                         const EdgeShape& shape) {
   ISTHMUS_RETURN_IF_ERROR(CheckEcqShape(options, shape));
-  return std::make_unique<EcqEncoder>(options, shape);
+  ISTHMUS_ASSIGN_OR_RETURN(std::unique_ptr<SlotMemory> rows, MakeEcqRows(options, shape));
+  return std::make_unique<EcqEncoder>(options, shape, std::move(rows));
 }
 
 }  // namespace isthmus

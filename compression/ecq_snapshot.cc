@@ -77,9 +77,7 @@ absl::Status ReadEcqSnapshot(absl::Span<const uint8_t> snapshot, EcqState* state
 }
 
 Codec::StateSize EcqStateSize(const EcqOptions& options, const EdgeShape& shape) {
-  Codec::StateSize size;
-  size.ram_bytes = EcqState::StateBytesFor(options, shape);
-  return size;
+  return EcqState::StateSizeFor(options, shape);
 }
 
 }  // namespace isthmus

@@ -7,7 +7,6 @@
 #include "base/hash.h"
 #include "base/status.h"
 #include "compression/frame_check.h"
-#include "compression/slot_memory.h"
 #include "compression/store_row.h"
 
 namespace isthmus {
@@ -127,11 +126,26 @@ bool EcqCore::Read(ByteReader* in) {
   return good;
 }
 
-EcqState::EcqState(const EcqOptions& options, const EdgeShape& shape)
+absl::StatusOr<std::unique_ptr<SlotMemory>> MakeEcqRows(const EcqOptions& options,
+                                                        const EdgeShape& shape) {
+  const bool stores = options.samples && shape.direction == Direction::kForward;
+  if (!options.mapped || !stores) return MakeRamSlots();
+  if (shape.state_dir.empty() || StoreRows(options, shape) == 0 || shape.max_sample_tokens == 0) {
+    return InvalidArgument(
+        "codec ecq: store=mmap: expected a state folder and known numbers of samples and tokens, "
+        "got ",
+        shape.state_dir.empty() ? "no folder" : "unknown numbers");
+  }
+  return MakeMappedSlots(shape.state_dir, StoreRows(options, shape),
+                         static_cast<size_t>(shape.max_sample_tokens * shape.width * 2));
+}
+
+EcqState::EcqState(const EcqOptions& options, const EdgeShape& shape,
+                   std::unique_ptr<SlotMemory> rows)
     : core(static_cast<size_t>(shape.width), RowWidth(shape),
            static_cast<size_t>(options.num_slots)),
       slots(static_cast<size_t>(options.num_slots), RowWidth(shape)),
-      samples(MakeRamSlots(), StoreRows(options, shape)),
+      samples(std::move(rows), StoreRows(options, shape)),
       ids(MakeRamSlots(), StoreRows(options, shape)),
       options_(options),
       shape_(shape),
@@ -195,6 +209,20 @@ void EcqState::Clear() {
   Commit();
 }
 
+void EcqState::Adopt(EcqState&& other) {
+  SetCore(other.core);
+  frame_start_ = std::move(other.frame_start_);
+  boundary_ = std::move(other.boundary_);
+  slots = std::move(other.slots);
+  ids = std::move(other.ids);
+  samples.Clear();
+  other.samples.PutInto(&samples);
+  slots_mark_ = other.slots_mark_;
+  samples_mark_ = 0;
+  ids_mark_ = other.ids_mark_;
+  in_step_ = other.in_step_;
+}
+
 void EcqState::Write(Bytes* out) const {
   core.Write(out);
   slots.Write(out);
@@ -203,21 +231,24 @@ void EcqState::Write(Bytes* out) const {
 }
 
 absl::Status EcqState::Read(ByteReader* in) {
-  EcqState read(options_, shape_);
+  EcqCore read_core = boundary_;
+  EcqSlots read_slots(static_cast<size_t>(options_.num_slots), RowWidth(shape_));
   const uint64_t most = shape_.max_sample_tokens > 0
                             ? static_cast<uint64_t>(shape_.max_sample_tokens)
                             : uint64_t{UINT32_MAX};
-  if (!read.core.Read(in) || !read.slots.Read(in)) {
+  if (!read_core.Read(in) || !read_slots.Read(in)) {
     return InvalidArgument("codec ecq: snapshot: expected the state of ", shape_.width,
                            " channels, got something else");
   }
-  ISTHMUS_RETURN_IF_ERROR(
-      read.samples.Restore(in, StoreRowFormat(StoreType::kBf16, shape_.width), most));
-  ISTHMUS_RETURN_IF_ERROR(read.ids.Restore(in, StoreRowFormat(StoreType::kBf16, 1), most));
-  SetCore(read.core);
-  slots = std::move(read.slots);
-  samples = std::move(read.samples);
-  ids = std::move(read.ids);
+  ISTHMUS_ASSIGN_OR_RETURN(
+      const std::vector<SampleStore::Found> rows,
+      samples.ParseSnapshot(in, StoreRowFormat(StoreType::kBf16, shape_.width), most));
+  ISTHMUS_ASSIGN_OR_RETURN(const std::vector<SampleStore::Found> numbers,
+                           ids.ParseSnapshot(in, StoreRowFormat(StoreType::kBf16, 1), most));
+  SetCore(read_core);
+  slots = std::move(read_slots);
+  samples.Apply(rows);
+  ids.Apply(numbers);
   Commit();
   return absl::OkStatus();
 }
@@ -234,18 +265,21 @@ int64_t EcqState::StateBytes() const {
   return slots.StateBytes() + samples.StateBytes() + ids.StateBytes() + CoreBytes(options_, shape_);
 }
 
-int64_t EcqState::StateBytesFor(const EcqOptions& options, const EdgeShape& shape) {
+Codec::StateSize EcqState::StateSizeFor(const EcqOptions& options, const EdgeShape& shape) {
   const int64_t rows = static_cast<int64_t>(StoreRows(options, shape));
   const bool forward = shape.direction == Direction::kForward;
-  int64_t bytes = CoreBytes(options, shape);
+  Codec::StateSize size;
+  size.ram_bytes = CoreBytes(options, shape);
   if (forward && options.slots) {
-    bytes += EcqSlots::StateBytesFor(static_cast<size_t>(options.num_slots), RowWidth(shape));
-    bytes += rows * (shape.max_sample_tokens * 2 + SampleStore::kRowOverheadBytes);
+    size.ram_bytes +=
+        EcqSlots::StateBytesFor(static_cast<size_t>(options.num_slots), RowWidth(shape));
+    size.ram_bytes += rows * (shape.max_sample_tokens * 2 + SampleStore::kRowOverheadBytes);
   }
-  if (forward && options.samples) {
-    bytes += rows * (shape.max_sample_tokens * shape.width * 2 + SampleStore::kRowOverheadBytes);
-  }
-  return bytes;
+  if (!forward || !options.samples) return size;
+  const int64_t values = rows * shape.max_sample_tokens * shape.width * 2;
+  (options.mapped ? size.file_bytes : size.ram_bytes) += values;
+  size.ram_bytes += rows * SampleStore::kRowOverheadBytes;
+  return size;
 }
 
 }  // namespace isthmus

@@ -6,9 +6,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "base/bytes.h"
 #include "compression/codec.h"
 #include "compression/ecq_bands.h"
@@ -17,6 +19,7 @@
 #include "compression/ecq_slots.h"
 #include "compression/ecq_tables.h"
 #include "compression/sample_store.h"
+#include "compression/slot_memory.h"
 
 namespace isthmus {
 
@@ -58,9 +61,14 @@ struct EcqCore {
   bool Read(ByteReader* in);  // false for what Write does not write; half read then
 };
 
+// Memory for the rows of a store of samples: in RAM, or in a file under the shape's folder.
+absl::StatusOr<std::unique_ptr<SlotMemory>> MakeEcqRows(const EcqOptions& options,
+                                                        const EdgeShape& shape);
+
 class EcqState {
  public:
-  EcqState(const EcqOptions& options, const EdgeShape& shape);
+  // `rows` holds the samples' decoded rows.
+  EcqState(const EcqOptions& options, const EdgeShape& shape, std::unique_ptr<SlotMemory> rows);
 
   EcqCore core;
   EcqTables tables;
@@ -76,6 +84,8 @@ class EcqState {
   void Commit();
   void Rollback();
   void Clear();  // as new, a boundary of its own
+  // What *other holds, its undo included; the rows of samples stay in our memory.
+  void Adopt(EcqState&& other);
 
   bool in_step() const { return in_step_; }
   void Write(Bytes* out) const;
@@ -84,7 +94,7 @@ class EcqState {
   // Of what every frame depends on, without the stores of samples: what a frame's check is of.
   uint64_t CheckHash() const;
   int64_t StateBytes() const;
-  static int64_t StateBytesFor(const EcqOptions& options, const EdgeShape& shape);
+  static Codec::StateSize StateSizeFor(const EcqOptions& options, const EdgeShape& shape);
 
  private:
   void SetCore(const EcqCore& from);

@@ -9,6 +9,7 @@ namespace isthmus {
 EcqVisits::EcqVisits(const EcqOptions& options, const EdgeShape& shape, EcqState* state)
     : width_(static_cast<size_t>(shape.width)),
       stores_(StoresSamples(options, shape)),
+      most_tokens_(options.mapped ? static_cast<size_t>(shape.max_sample_tokens) : SIZE_MAX),
       state_(state) {}
 
 void EcqVisits::BeginFrame(const FrameContext& context) {
@@ -40,8 +41,8 @@ void EcqVisits::Keep(size_t row, const EcqBand& band, const float* values) {
 void EcqVisits::FinishFrame(const FrameContext& context) {
   if (!active_) return;
   for (const SampleRows& sample : context.samples) {
-    if (sample.tokens == 0) continue;
     const size_t tokens = static_cast<size_t>(sample.tokens), n = tokens * width_;
+    if (tokens == 0 || tokens > most_tokens_) continue;
     const uint16_t* rows = rows_.data() + static_cast<size_t>(sample.begin) * width_;
     state_->samples.Put(sample.sample,
                         {static_cast<uint32_t>(tokens),

@@ -24,12 +24,14 @@ class EcqVisits {
   bool Read(size_t index, size_t t, const EcqBand& band, float* values) const;
   // A decoded row of the frame.
   void Keep(size_t row, const EcqBand& band, const float* values);
-  // All rows are kept: they replace their samples' visits.
+  // All rows are kept: they replace their samples' visits. A sample longer than the data has any is
+  // not kept.
   void FinishFrame(const FrameContext& context);
 
  private:
   const size_t width_;
   const bool stores_;
+  const size_t most_tokens_;
   EcqState* const state_;
   bool active_ = false;                 // the frame in work reads and is kept
   std::vector<const uint8_t*> visits_;  // by sample; null: none

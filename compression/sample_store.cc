@@ -122,12 +122,8 @@ void SampleStore::Snapshot(Bytes* out) const {
   }
 }
 
-absl::Status SampleStore::Restore(ByteReader* in, const StoreRowFormat& format,
-                                  uint64_t max_tokens) {
-  struct Found {
-    uint64_t sample;
-    Row row;
-  };
+absl::StatusOr<std::vector<SampleStore::Found>> SampleStore::ParseSnapshot(
+    ByteReader* in, const StoreRowFormat& format, uint64_t max_tokens) const {
   ISTHMUS_RETURN_IF_ERROR(in->Get<uint8_t>().status());
   ISTHMUS_ASSIGN_OR_RETURN(const uint64_t count, in->GetVarint());
   if (count > in->remaining() || (max_rows_ > 0 && count > max_rows_)) {
@@ -148,10 +144,27 @@ absl::Status SampleStore::Restore(ByteReader* in, const StoreRowFormat& format,
     found.push_back(
         {sample, {static_cast<uint32_t>(tokens), static_cast<uint32_t>(version), bytes}});
   }
+  return found;
+}
+
+void SampleStore::Apply(const std::vector<Found>& found) {
   Clear();
   for (const Found& f : found) Put(f.sample, f.row);
   Commit();
+}
+
+absl::Status SampleStore::Restore(ByteReader* in, const StoreRowFormat& format,
+                                  uint64_t max_tokens) {
+  ISTHMUS_ASSIGN_OR_RETURN(const std::vector<Found> found, ParseSnapshot(in, format, max_tokens));
+  Apply(found);
   return absl::OkStatus();
+}
+
+void SampleStore::PutInto(SampleStore* to) const {
+  for (const auto& [used, sample] : by_use_) {
+    const Held& held = rows_.at(sample);
+    to->Put(sample, {held.tokens, held.version, BytesOf(held)});
+  }
 }
 
 uint64_t SampleStore::Hash() const {

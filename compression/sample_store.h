@@ -53,6 +53,16 @@ class SampleStore {
   // All or nothing: kInvalidArgument for rows that `format` cannot have written or longer than
   // `max_tokens`.
   absl::Status Restore(ByteReader* in, const StoreRowFormat& format, uint64_t max_tokens);
+  // The same in two steps, for what is restored with others or not at all. Rows point into `in`.
+  struct Found {
+    uint64_t sample;
+    Row row;
+  };
+  absl::StatusOr<std::vector<Found>> ParseSnapshot(ByteReader* in, const StoreRowFormat& format,
+                                                   uint64_t max_tokens) const;
+  void Apply(const std::vector<Found>& found);
+  // Puts all rows into *to, least recently put first.
+  void PutInto(SampleStore* to) const;
 
   uint64_t Hash() const;       // over rows in order of use
   int64_t StateBytes() const;  // rows and their bookkeeping

@@ -69,6 +69,7 @@ std::vector<Case> Cases() {
         "minifloat(e=2,m=1)+rans",
         "codebook(dynamic8)+rans",
         "ecq(db=20,sens=on)",
+        "ecq(db=20,store=mmap)",
         "ecq(db=20,sens=gates)",
         "center(token)+int(bits=4,group=channel)",
         "center(channel)+hadamard(16)+int(5,tensor)"}) {

@@ -602,7 +602,7 @@ TEST(EcqSpec, CanonicalFormsParseToThemselves) {
   for (const char* spec :
        {"ecq(16)", "ecq(db=-4)", "ecq(bits=1.5,floor=12)", "ecq(bytes=20000,predict=slot,slots=64)",
         "ecq(db=4,keep=0.3,eval=0)", "ecq(20,sens=on,capacity=100,predict=sample)",
-        "ecq(14,sens=gates)", "ecq(12.5,predict=off)"}) {
+        "ecq(14,sens=gates)", "ecq(14,store=mmap)", "ecq(12.5,predict=off)"}) {
     const auto codec = Codec::Parse(spec);
     ASSERT_TRUE(codec.ok()) << codec.status();
     const std::string canonical = (*codec)->canonical();
@@ -610,8 +610,9 @@ TEST(EcqSpec, CanonicalFormsParseToThemselves) {
     ASSERT_TRUE(again.ok()) << canonical << again.status();
     EXPECT_EQ((*again)->canonical(), canonical);
   }
-  for (const char* spec : {"ecq", "ecq(db=16,bits=2)", "ecq(db=99)", "ecq(db=12,floor=3)",
-                           "ecq(db=12,keep=0)", "ecq(db=12,predict=edge)", "ecq(12,slots=0)"}) {
+  for (const char* spec :
+       {"ecq", "ecq(db=16,bits=2)", "ecq(db=99)", "ecq(db=12,floor=3)", "ecq(db=12,keep=0)",
+        "ecq(db=12,predict=edge)", "ecq(12,slots=0)", "ecq(12,store=disk)"}) {
     EXPECT_FALSE(Codec::Parse(spec).ok()) << spec;
   }
 }
