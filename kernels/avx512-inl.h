@@ -1,0 +1,175 @@
+// AVX-512 loops that avx512_kernels.cc and amx_kernels.cc share: the fp32 tile, unpacking, the
+// transpose of integer codes and the product of one row. Included after portable-inl.h's vector is
+// defined; no include guard on purpose.
+
+namespace isthmus {
+namespace {
+
+inline __m512i LoadBytes(const void* p) { return _mm512_loadu_si512(p); }
+inline void StoreBytes(void* p, __m512i v) { _mm512_storeu_si512(p, v); }
+
+inline __m512i LowNibbles(__m512i v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
+inline __m512i HighNibbles(__m512i v) { return LowNibbles(_mm512_srli_epi16(v, 4)); }
+
+// ---- unpacking ---------------------------------------------------------------------------------
+
+// The two 8-bit vectors (inputs 0..3 and 4..7 of 16 channels) of 64 bytes of 4-bit codes.
+struct CodePair {
+  __m512i low;
+  __m512i high;
+};
+
+inline CodePair UnpackInt4(const uint8_t* codes) {
+  const __m512i v = LoadBytes(codes);
+  const __m512i eight = _mm512_set1_epi8(8);
+  return {_mm512_sub_epi8(LowNibbles(v), eight), _mm512_sub_epi8(HighNibbles(v), eight)};
+}
+
+// Bytes of a times bytes of b, modulo 256: as 16-bit products of the even and of the odd bytes.
+inline __m512i MultiplyBytes(__m512i a, __m512i b) {
+  const __m512i even = _mm512_mullo_epi16(a, b);
+  const __m512i odd = _mm512_mullo_epi16(_mm512_srli_epi16(a, 8), _mm512_srli_epi16(b, 8));
+  return _mm512_mask_blend_epi8(0xAAAAAAAAAAAAAAAAull, even, _mm512_slli_epi16(odd, 8));
+}
+
+// 16 bytes, each repeated over the 4 bytes of its channel's lane.
+inline __m512i PerLane(const uint8_t* values) {
+  const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)values));
+  return _mm512_mullo_epi32(wide, _mm512_set1_epi32(0x01010101));
+}
+
+inline void StageInt4Wide(const uint8_t* codes, int depth, int8_t* out) {
+  for (int k = 0; k < depth; k += 8, codes += 256, out += 512) {
+    for (int j = 0; j < 4; ++j) {
+      const CodePair pair = UnpackInt4(codes + j * 64);
+      StoreBytes(out + j * 64, pair.low);
+      StoreBytes(out + 256 + j * 64, pair.high);
+    }
+  }
+}
+
+inline void StageProgressiveWide(const PackedView& w, const BlockRange& range, int8_t* out) {
+  const uint8_t* codes = CodesAt(w, range.panel, range.first, 4);
+  for (int begin = 0; begin < range.depth; begin += 32) {
+    const int64_t at = GroupAt(w, range.panel, range.first + begin);
+    for (int j = 0; j < 4; ++j) {
+      const __m512i scale = PerLane(w.level2 + at + j * 16);
+      const __m512i offset = MultiplyBytes(scale, PerLane(w.zeros + at + j * 16));
+      for (int k = begin; k < begin + 32; k += 8) {
+        const __m512i v = LoadBytes(codes + k * 32 + j * 64);
+        int8_t* to = out + k * 64 + j * 64;
+        StoreBytes(to, _mm512_sub_epi8(MultiplyBytes(LowNibbles(v), scale), offset));
+        StoreBytes(to + 256, _mm512_sub_epi8(MultiplyBytes(HighNibbles(v), scale), offset));
+      }
+    }
+  }
+}
+
+[[maybe_unused]] void StageIntWide(const PackedView& w, const BlockRange& range, int8_t* out) {
+  if (w.format == WeightFormat::kInt4Group) {
+    StageInt4Wide(CodesAt(w, range.panel, range.first, 4), range.depth, out);
+  } else if (w.format == WeightFormat::kProgressive4) {
+    StageProgressiveWide(w, range, out);
+  } else {
+    StageInt(w, range, out);
+  }
+}
+
+// ---- transpose ---------------------------------------------------------------------------------
+
+// Codes of 16 channels x 16 inputs: four vectors of [16 channels][4 inputs] become four of
+// [16 inputs][4 channels]. 4 x 4 bytes within each 128-bit lane, then 4 x 4 lanes.
+inline void Transpose16(__m512i v[4]) {
+  const __m512i bytes =
+      _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  for (int i = 0; i < 4; ++i) v[i] = _mm512_shuffle_epi8(v[i], bytes);
+  const __m512i a = _mm512_shuffle_i32x4(v[0], v[1], 0x44);
+  const __m512i b = _mm512_shuffle_i32x4(v[2], v[3], 0x44);
+  const __m512i c = _mm512_shuffle_i32x4(v[0], v[1], 0xEE);
+  const __m512i d = _mm512_shuffle_i32x4(v[2], v[3], 0xEE);
+  v[0] = _mm512_shuffle_i32x4(a, b, 0x88);
+  v[1] = _mm512_shuffle_i32x4(a, b, 0xDD);
+  v[2] = _mm512_shuffle_i32x4(c, d, 0x88);
+  v[3] = _mm512_shuffle_i32x4(c, d, 0xDD);
+}
+
+// Rescale of portable-inl.h on bytes; `ratio` holds each channel's ratio in both halves of its
+// lane.
+template <int kShift>
+inline __m512i RescaleBytes(__m512i codes, __m512i ratio) {
+  const __m512i even = _mm512_srai_epi16(_mm512_slli_epi16(codes, 8), 8 - kShift);
+  const __m512i odd = kShift == 0 ? _mm512_srai_epi16(codes, 8)
+                                  : _mm512_slli_epi16(_mm512_srai_epi16(codes, 8), kShift);
+  const __m512i low = _mm512_mulhrs_epi16(even, ratio);
+  const __m512i high = _mm512_slli_epi16(_mm512_mulhrs_epi16(odd, ratio), 8);
+  return _mm512_mask_blend_epi8(0xAAAAAAAAAAAAAAAAull, low, high);
+}
+
+// The ratios of 16 channels of a panel in the group of `input`.
+inline __m512i RatiosAt(const PackedView& w, int64_t panel, int64_t input, int j) {
+  const int64_t at = GroupAt(w, panel, input) + j * 16;
+  alignas(64) uint32_t lanes[16];
+  for (int n = 0; n < 16; ++n) {
+    const auto ratio = static_cast<uint16_t>(BackwardRatio(w, panel * kPanel + j * 16 + n, at + n));
+    lanes[n] = ratio * 0x10001u;
+  }
+  return LoadBytes(lanes);
+}
+
+// 16 inputs from input `k` of the 64 at `codes`, 16 channels j: codes relative to the backward
+// scales.
+template <bool kInt4, bool kScaled>
+inline void LoadCodes(const uint8_t* codes, int k, int j, __m512i ratio, __m512i v[4]) {
+  for (int i = 0; i < 4; i += 2) {
+    if (kInt4) {
+      const CodePair pair = UnpackInt4(codes + (k / 8 + i / 2) * 256 + j * 64);
+      v[i] = pair.low;
+      v[i + 1] = pair.high;
+    } else {
+      v[i] = LoadBytes(codes + (k / 4 + i) * 256 + j * 64);
+      v[i + 1] = LoadBytes(codes + (k / 4 + i + 1) * 256 + j * 64);
+    }
+  }
+  if (!kScaled) return;
+  for (int i = 0; i < 4; ++i) v[i] = RescaleBytes < kInt4 ? 4 : 0 > (v[i], ratio);
+}
+
+// One panel's 64 channels x 64 inputs to [16 channel quads][64 inputs][4].
+template <bool kInt4, bool kScaled>
+void TransposePanel(const PackedView& w, const uint8_t* codes, int64_t panel, int64_t column,
+                    int8_t* out) {
+  for (int j = 0; j < 4; ++j) {
+    __m512i ratio = _mm512_setzero_si512();
+    for (int k = 0; k < 64; k += 16) {
+      if (kScaled && k % 32 == 0 && (k == 0 || w.group == 32)) {
+        ratio = RatiosAt(w, panel, column + k, j);
+      }
+      __m512i v[4];
+      LoadCodes<kInt4, kScaled>(codes, k, j, ratio, v);
+      Transpose16(v);
+      for (int i = 0; i < 4; ++i) StoreBytes(out + (j * 4 + i) * 256 + k * 4, v[i]);
+    }
+  }
+}
+
+[[maybe_unused]] void StageIntTransposedWide(const PackedView& w, int64_t column,
+                                             int64_t first_channel, int depth, int8_t* out) {
+  alignas(64) int8_t restored[64 * kPanel];
+  for (int n0 = 0; n0 < depth; n0 += kPanel, out += 64 * kPanel) {
+    const int64_t panel = (first_channel + n0) / kPanel;
+    if (w.format == WeightFormat::kInt4Group) {
+      TransposePanel<true, true>(w, CodesAt(w, panel, column, 4), panel, column, out);
+    } else if (w.format == WeightFormat::kInt8Group) {
+      TransposePanel<false, true>(w, CodesAt(w, panel, column, 8), panel, column, out);
+    } else if (w.format == WeightFormat::kInt8) {
+      TransposePanel<false, false>(w, CodesAt(w, panel, column, 8), panel, column, out);
+    } else {
+      StageProgressiveWide(w, {panel, column, 64}, restored);
+      TransposePanel<false, false>(w, reinterpret_cast<const uint8_t*>(restored), panel, column,
+                                   out);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace isthmus
