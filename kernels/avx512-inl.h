@@ -11,6 +11,10 @@ inline void StoreBytes(void* p, __m512i v) { _mm512_storeu_si512(p, v); }
 inline __m512i LowNibbles(__m512i v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
 inline __m512i HighNibbles(__m512i v) { return LowNibbles(_mm512_srli_epi16(v, 4)); }
 
+inline void PrefetchToL2(const uint8_t* p) {
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
+}
+
 // ---- unpacking ---------------------------------------------------------------------------------
 
 // The two 8-bit vectors (inputs 0..3 and 4..7 of 16 channels) of 64 bytes of 4-bit codes.
@@ -105,15 +109,28 @@ inline __m512i RescaleBytes(__m512i codes, __m512i ratio) {
   return _mm512_mask_blend_epi8(0xAAAAAAAAAAAAAAAAull, low, high);
 }
 
-// The ratios of 16 channels of a panel in the group of `input`.
+inline __m512 LoadScales(const uint16_t* scales) {
+  const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+
+// BackwardRatio of 16 channels of a panel in the group of `input`, in both halves of each lane.
 inline __m512i RatiosAt(const PackedView& w, int64_t panel, int64_t input, int j) {
-  const int64_t at = GroupAt(w, panel, input) + j * 16;
-  alignas(64) uint32_t lanes[16];
-  for (int n = 0; n < 16; ++n) {
-    const auto ratio = static_cast<uint16_t>(BackwardRatio(w, panel * kPanel + j * 16 + n, at + n));
-    lanes[n] = ratio * 0x10001u;
-  }
-  return LoadBytes(lanes);
+  const __m512 scale = LoadScales(w.scales + GroupAt(w, panel, input) + j * 16);
+  const __m512 whole = Load(w.backward_scales + panel * kPanel + j * 16);
+  const __mmask16 positive = _mm512_cmp_ps_mask(whole, Zero(), _CMP_GT_OQ);
+  const __m512 unit = Broadcast(w.format == WeightFormat::kInt4Group ? 2048.0f : 32768.0f);
+  const __m512 ratio =
+      _mm512_maskz_mul_ps(positive, _mm512_maskz_div_ps(positive, scale, whole), unit);
+  const __m512 half = _mm512_mask_blend_ps(_mm512_cmp_ps_mask(ratio, Zero(), _CMP_LT_OQ),
+                                           Broadcast(0.5f), Broadcast(-0.5f));
+  const __mmask16 below = _mm512_cmp_ps_mask(ratio, Broadcast(32767.0f), _CMP_LT_OQ);
+  const __mmask16 above = _mm512_cmp_ps_mask(ratio, Broadcast(-32767.0f), _CMP_GT_OQ);
+  __m512i rounded = _mm512_cvttps_epi32(_mm512_add_ps(ratio, half));
+  rounded = _mm512_mask_mov_epi32(_mm512_set1_epi32(-32767), above, rounded);
+  rounded = _mm512_mask_mov_epi32(_mm512_set1_epi32(32767), below, rounded);
+  const __m512i low = _mm512_and_si512(rounded, _mm512_set1_epi32(0xFFFF));
+  return _mm512_or_si512(low, _mm512_slli_epi32(rounded, 16));
 }
 
 // 16 inputs from input `k` of the 64 at `codes`, 16 channels j: codes relative to the backward

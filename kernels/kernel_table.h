@@ -21,6 +21,7 @@ namespace isthmus {
 constexpr int kBlock = 512;     // depth of an integer block: 32 KiB of weights, fits L1
 constexpr int kBlockF32 = 128;  // depth of an fp32 block: 32 KiB
 constexpr int kRowTile = 16;    // rows are arranged in tiles of 16
+constexpr int kRowBlock = 128;  // most rows of a call: 32 KiB of accumulators
 
 // A panel's weights over one block: [depth/4][64][4].
 struct IntBlock {
@@ -28,6 +29,12 @@ struct IntBlock {
   const float* scales;  // [folds][64], or null: the rows' scales apply
   int depth;            // multiple of 64, at most kBlock
   int fold;             // 32, 64, 128 or kBlock; the last fold ends with the block
+  // The packed codes that will be wanted next, for prefetching while this block is multiplied:
+  // `next_step` bytes (128 or 256) per 4 inputs of this block, `next_stride` from 64 inputs to the
+  // next. Null: none.
+  const uint8_t* next = nullptr;
+  int next_step = 0;
+  int64_t next_stride = 0;
 };
 
 // Rows of 8-bit activations over the same block, as `arrange` laid them.
@@ -66,6 +73,8 @@ struct KernelTable {
   // y[n] for one row x [in_padded] and one panel, acc [64], the whole depth: the stream of weights
   // is read once, with no copy. Null: the table has no special loop.
   void (*int_vector)(const PackedView& w, int64_t panel, const int8_t* x, float* acc);
+  // The block's fold scales as fp32 [folds][64].
+  void (*stage_scales)(const PackedView& w, const BlockRange& range, float* scales);
   // Unpacks integer codes to [depth/4][64][4] (null for 8-bit codes, which lie so already).
   void (*stage_int)(const PackedView& w, const BlockRange& range, int8_t* out);
   // The transpose: the depth runs over output channels, the 64 columns are inputs `column` ...
@@ -75,6 +84,10 @@ struct KernelTable {
   // acc [rows][64] += x [rows][stride] times the block.
   void (*multiply_f32)(const F32Block& block, const float* x, int64_t stride, int rows, float* acc,
                        bool first);
+  // y [rows][stride], `columns` of them = acc [rows][64] x each row's scale (null: 1); `add`: onto
+  // what is there.
+  void (*write)(const float* acc, const float* row_scales, int rows, int columns, int64_t stride,
+                bool add, float* y);
   // Any format to fp32 [depth][64], and its transpose.
   void (*stage_f32)(const PackedView& w, const BlockRange& range, float* out);
   void (*stage_f32_transposed)(const PackedView& w, int64_t column, int64_t first_channel,

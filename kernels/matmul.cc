@@ -69,19 +69,11 @@ ArrangedRows Arrange(const KernelTable& kernels, const int8_t* codes, int64_t ro
 }
 
 // y rows m0.., columns of `panel`: y = acc * row scale (+ y).
-void WriteUnit(const float* acc, int64_t panel, int64_t m0, int rows, int64_t out,
-               const float* row_scales, bool accumulate, float* y) {
+void WriteUnit(const KernelTable& kernels, const float* acc, int64_t panel, int64_t m0, int rows,
+               int64_t out, const float* row_scales, bool add, float* y) {
   const int64_t n0 = panel * kPanel;
-  const int64_t columns = std::min<int64_t>(kPanel, out - n0);
-  for (int m = 0; m < rows; ++m, acc += kPanel) {
-    const float scale = row_scales == nullptr ? 1.0f : row_scales[m0 + m];
-    float* to = y + (m0 + m) * out + n0;
-    if (accumulate) {
-      for (int64_t n = 0; n < columns; ++n) to[n] += acc[n] * scale;
-    } else {
-      for (int64_t n = 0; n < columns; ++n) to[n] = acc[n] * scale;
-    }
-  }
+  kernels.write(acc, row_scales == nullptr ? nullptr : row_scales + m0, rows,
+                static_cast<int>(std::min<int64_t>(kPanel, out - n0)), out, add, y + m0 * out + n0);
 }
 
 // Calls unit(panel, first row, rows, thread) for every unit of a product.
@@ -94,20 +86,26 @@ void ForUnits(ThreadPool* pool, int64_t rows, int64_t panels, const Unit& unit) 
   });
 }
 
-// The fold scales of a block as fp32 [folds][64].
-int StageScales(const PackedView& w, const BlockRange& range, float* scales) {
-  const int fold = w.scales != nullptr ? w.group : kBlock;
-  for (int k = 0, f = 0; k < range.depth; k += fold, ++f) {
-    float* to = scales + f * kPanel;
-    if (w.scales == nullptr) {
-      std::copy_n(w.channel_scales + range.panel * kPanel, kPanel, to);
-      continue;
-    }
-    const int64_t group = std::min((range.first + k) / w.group, w.groups - 1);
-    const uint16_t* from = w.scales + (range.panel * w.groups + group) * kPanel;
-    for (int n = 0; n < kPanel; ++n) to[n] = FloatOfBf16(from[n]);
+// One block of a panel's weights, ready to multiply, and what to prefetch meanwhile: the codes
+// behind it, which are the next block's or the next panel's.
+IntBlock StageForward(const KernelTable& kernels, const PackedView& w, const BlockRange& range,
+                      UnitScratch* own) {
+  const int bits = CodeBits(w.format);
+  const int64_t begin = range.panel * w.panel_bytes + range.first * kPanel * bits / 8;
+  const int64_t bytes = int64_t{range.depth} * kPanel * bits / 8;
+  IntBlock block = {own->staged, own->scales, range.depth, w.scales != nullptr ? w.group : kBlock};
+  kernels.stage_scales(w, range, own->scales);
+  if (bits == 8) {
+    block.weights = reinterpret_cast<const int8_t*>(w.codes) + begin;
+  } else {
+    kernels.stage_int(w, range, own->staged);
   }
-  return fold;
+  if (begin + 2 * bytes <= w.out_padded / kPanel * w.panel_bytes) {
+    block.next = w.codes + begin + bytes;
+    block.next_step = 4 * kPanel * bits / 8;
+    block.next_stride = 64 * kPanel * bits / 8;
+  }
+  return block;
 }
 
 void IntForward(const KernelTable& kernels, const ArrangedRows& x, int64_t rows,
@@ -116,20 +114,12 @@ void IntForward(const KernelTable& kernels, const ArrangedRows& x, int64_t rows,
            [&](int64_t panel, int64_t m0, int count, int thread) {
              UnitScratch& own = scratch[thread];
              for (int64_t k = 0; k < w.in_padded; k += kBlock) {
-               const BlockRange range = {
-                   panel, k, static_cast<int>(std::min<int64_t>(kBlock, w.in_padded - k))};
-               IntBlock block = {own.staged, own.scales, range.depth, 0};
-               block.fold = StageScales(w, range, own.scales);
-               if (CodeBits(w.format) == 8) {
-                 block.weights =
-                     reinterpret_cast<const int8_t*>(w.codes) + panel * w.panel_bytes + k * kPanel;
-               } else {
-                 kernels.stage_int(w, range, own.staged);
-               }
+               const int depth = static_cast<int>(std::min<int64_t>(kBlock, w.in_padded - k));
+               const IntBlock block = StageForward(kernels, w, {panel, k, depth}, &own);
                const IntRows some = {ArrangedAt(x, k / kBlock, m0), count, nullptr, 0};
                kernels.multiply_int(block, some, own.acc, k == 0);
              }
-             WriteUnit(own.acc, panel, m0, count, w.out, x.scales, options.accumulate, y);
+             WriteUnit(kernels, own.acc, panel, m0, count, w.out, x.scales, options.accumulate, y);
            });
 }
 
@@ -139,7 +129,7 @@ void IntVector(const KernelTable& kernels, const QuantizedRows& x, const PackedV
   ParallelFor(options.pool, w.out_padded / kPanel, [&](int64_t panel, int thread) {
     float* acc = scratch[thread].acc;
     kernels.int_vector(w, panel, x.codes, acc);
-    WriteUnit(acc, panel, 0, 1, w.out, x.scales, options.accumulate, y);
+    WriteUnit(kernels, acc, panel, 0, 1, w.out, x.scales, options.accumulate, y);
   });
 }
 
@@ -156,8 +146,25 @@ void F32Forward(const KernelTable& kernels, const float* x, int64_t rows, const 
                                        kPanel};
                kernels.multiply_f32(block, x + m0 * w.in + k, w.in, count, own.acc, k == 0);
              }
-             WriteUnit(own.acc, panel, m0, count, w.out, nullptr, options.accumulate, y);
+             WriteUnit(kernels, own.acc, panel, m0, count, w.out, nullptr, options.accumulate, y);
            });
+}
+
+// The same for the transpose: 64 inputs of every panel in the block; what follows are the same
+// inputs of the panels behind them.
+IntBlock StageBackward(const KernelTable& kernels, const PackedView& w, int64_t column,
+                       int64_t first_channel, UnitScratch* own) {
+  const int bits = CodeBits(w.format);
+  const int depth = static_cast<int>(std::min<int64_t>(kBlock, w.out_padded - first_channel));
+  kernels.stage_int_transposed(w, column, first_channel, depth, own->staged);
+  IntBlock block = {own->staged, nullptr, depth, 64};
+  if (first_channel + 2 * depth <= w.out_padded) {
+    block.next =
+        w.codes + (first_channel + depth) / kPanel * w.panel_bytes + column * kPanel * bits / 8;
+    block.next_step = 4 * kPanel * bits / 8;
+    block.next_stride = w.panel_bytes;
+  }
+  return block;
 }
 
 void IntGradient(const KernelTable& kernels, const ArrangedRows& dy, int64_t rows,
@@ -167,13 +174,12 @@ void IntGradient(const KernelTable& kernels, const ArrangedRows& dy, int64_t row
            [&](int64_t panel, int64_t m0, int count, int thread) {
              UnitScratch& own = scratch[thread];
              for (int64_t n = 0; n < w.out_padded; n += kBlock) {
-               const int depth = static_cast<int>(std::min<int64_t>(kBlock, w.out_padded - n));
-               kernels.stage_int_transposed(w, panel * kPanel, n, depth, own.staged);
+               const IntBlock block = StageBackward(kernels, w, panel * kPanel, n, &own);
                const IntRows some = {ArrangedAt(dy, n / kBlock, m0), count,
                                      dy.scales + m0 * dy.scale_stride + n / 64, dy.scale_stride};
-               kernels.multiply_int({own.staged, nullptr, depth, 64}, some, own.acc, n == 0);
+               kernels.multiply_int(block, some, own.acc, n == 0);
              }
-             WriteUnit(own.acc, panel, m0, count, w.in, nullptr, options.accumulate, dx);
+             WriteUnit(kernels, own.acc, panel, m0, count, w.in, nullptr, options.accumulate, dx);
            });
 }
 
@@ -190,7 +196,7 @@ void F32Gradient(const KernelTable& kernels, const float* dy, int64_t rows, cons
                                        kPanel};
                kernels.multiply_f32(block, dy + m0 * w.out + n, w.out, count, own.acc, n == 0);
              }
-             WriteUnit(own.acc, panel, m0, count, w.in, nullptr, options.accumulate, dx);
+             WriteUnit(kernels, own.acc, panel, m0, count, w.in, nullptr, options.accumulate, dx);
            });
 }
 

@@ -8,8 +8,6 @@
 
 namespace isthmus {
 
-constexpr int kRowBlock = 128;  // rows of a unit: 32 KiB of accumulators stay in L2
-
 struct alignas(64) UnitScratch {
   union {
     int8_t staged[kBlock * kPanel];

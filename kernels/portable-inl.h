@@ -111,6 +111,18 @@ inline int8_t RoundToByte(float v) {
   }
 }
 
+[[maybe_unused]] void WriteRows(const float* acc, const float* row_scales, int rows, int columns,
+                                int64_t stride, bool add, float* y) {
+  for (int m = 0; m < rows; ++m, acc += kPanel, y += stride) {
+    const float scale = row_scales == nullptr ? 1.0f : row_scales[m];
+    if (add) {
+      for (int n = 0; n < columns; ++n) y[n] += acc[n] * scale;
+    } else {
+      for (int n = 0; n < columns; ++n) y[n] = acc[n] * scale;
+    }
+  }
+}
+
 // ---- integer codes -----------------------------------------------------------------------------
 
 inline const uint8_t* CodesAt(const PackedView& w, int64_t panel, int64_t input, int bits) {
@@ -120,6 +132,22 @@ inline int64_t GroupAt(const PackedView& w, int64_t panel, int64_t input) {
   int64_t group = w.group > 0 ? input / w.group : 0;
   if (group >= w.groups) group = w.groups - 1;  // padding behind a ragged last group
   return (panel * w.groups + group) * kPanel;
+}
+
+inline void ScalesAt(const PackedView& w, int64_t panel, int64_t input, float* scales) {
+  if (w.scales == nullptr) {
+    for (int n = 0; n < kPanel; ++n) scales[n] = w.channel_scales[panel * kPanel + n];
+    return;
+  }
+  const uint16_t* from = w.scales + GroupAt(w, panel, input);
+  for (int n = 0; n < kPanel; ++n) scales[n] = FloatOf(static_cast<uint32_t>(from[n]) << 16);
+}
+
+[[maybe_unused]] void StageScales(const PackedView& w, const BlockRange& range, float* scales) {
+  const int fold = w.scales != nullptr ? w.group : kBlock;
+  for (int k = 0; k < range.depth; k += fold, scales += kPanel) {
+    ScalesAt(w, range.panel, range.first + k, scales);
+  }
 }
 
 [[maybe_unused]] void StageInt4(const uint8_t* __restrict codes, int depth,
@@ -270,15 +298,6 @@ void F32Rows(const F32Block& block, const float* x, int64_t stride, float* acc, 
 }
 
 // ---- any format to fp32 ------------------------------------------------------------------------
-
-inline void ScalesAt(const PackedView& w, int64_t panel, int64_t input, float* scales) {
-  if (w.scales == nullptr) {
-    for (int n = 0; n < kPanel; ++n) scales[n] = w.channel_scales[panel * kPanel + n];
-    return;
-  }
-  const uint16_t* from = w.scales + GroupAt(w, panel, input);
-  for (int n = 0; n < kPanel; ++n) scales[n] = FloatOf(static_cast<uint32_t>(from[n]) << 16);
-}
 
 // 8-bit codes of 4 inputs [64][4] to 4 rows of fp32.
 inline void FloatsOfInt8(const int8_t* __restrict codes, const float* __restrict scales,

@@ -28,9 +28,11 @@ const KernelTable* ScalarKernels() {
       .arrange = ArrangeRows,
       .multiply_int = MultiplyIntPlain,
       .int_vector = nullptr,
+      .stage_scales = StageScales,
       .stage_int = StageInt,
       .stage_int_transposed = StageIntTransposed,
       .multiply_f32 = MultiplyF32,
+      .write = WriteRows,
       .stage_f32 = StageF32,
       .stage_f32_transposed = StageF32Transposed,
   };
