@@ -1,16 +1,20 @@
 // `./dev bench codecs`: the codecs beside each other, in parts that can be chosen and go on where
 // they were stopped.
 //
-//   isthmus_codecs_bench --isthmus PROGRAM --out FOLDER [--shared FOLDER] [--only PART]…
+//   isthmus_codecs_bench --isthmus PROGRAM --out FOLDER [--shared FOLDER] [[--only] PART]…
 //                        [--model NAME]… [--text NAME]… [--tokens N] [--fresh]
+//                        [--cell PREFIX]… [--family NAME]… [--seeds N] [--rate MBPS]…
 //
 //   rd       rate and distortion on made-up sources and captured edges
 //   speed    GB/s beside memcpy (isthmus_codec_bench)
 //   posthoc  loss of trained models against true bits (isthmus_posthoc_bench; the models and texts
 //            lie below --shared)
+//   training loss of fine-tuning runs against their bytes, and the time to it
+//            (isthmus_training_bench); takes hours, so only where it is named
 //
 // FOLDER/codecs/PART.jsonl has the rows, FOLDER/codecs.json all of them, codecs.md the tables,
-// codecs/*.svg the curves. Without --only: all parts; --fresh forgets the rows of the chosen parts.
+// codecs/*.svg the curves. Without a part: all but training; --fresh forgets the rows of the chosen
+// parts.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -28,19 +32,26 @@
 #include "bench/posthoc_texts.h"
 #include "bench/process.h"
 #include "bench/result_file.h"
+#include "bench/training_tables.h"
 
 namespace isthmus::bench {
 namespace {
 
-constexpr const char* kParts[] = {"rd", "speed", "posthoc"};
+constexpr const char* kParts[] = {"rd", "speed", "posthoc", "training"};
+
+bool IsPart(const std::string& word) {
+  return std::find(std::begin(kParts), std::end(kParts), word) != std::end(kParts);
+}
 
 struct Options {
   std::string programs, isthmus, out, shared;
   std::vector<std::string> only, models, texts;
   std::string tokens;
+  std::vector<std::string> training;  // options of isthmus_training_bench and their values
   bool fresh = false;
   bool Wants(const std::string& part) const {
-    return only.empty() || std::find(only.begin(), only.end(), part) != only.end();
+    if (only.empty()) return part != "training";
+    return std::find(only.begin(), only.end(), part) != only.end();
   }
   std::string ResultPath(const std::string& part) const {
     return absl::StrCat(out, "/codecs/", part, ".jsonl");
@@ -92,10 +103,25 @@ absl::Status RunPosthoc(const Options& options) {
   return RunProgram(command).status();
 }
 
+absl::Status RunTraining(const Options& options) {
+  const std::string program = absl::StrCat(options.programs, "/isthmus_training_bench");
+  if (!std::filesystem::exists(program))
+    return Unimplemented("training: expected a build with LibTorch, got one without");
+  if (!options.HasShared("models") || !options.HasShared("data"))
+    return NotFound("training: expected models/ and data/ below --shared, got none (",
+                    options.shared, ")");
+  std::vector<std::string> command = {
+      program,     "--shared",     options.shared, "--results", options.ResultPath("training"),
+      "--isthmus", options.isthmus};
+  command.insert(command.end(), options.training.begin(), options.training.end());
+  return RunProgram(command).status();
+}
+
 absl::Status RunPart(const Options& options, const std::string& part) {
   std::error_code error;
   if (options.fresh) std::filesystem::remove(options.ResultPath(part), error);
   if (part == "posthoc") return RunPosthoc(options);
+  if (part == "training") return RunTraining(options);
   ISTHMUS_ASSIGN_OR_RETURN(ResultFile results, ResultFile::Open(options.ResultPath(part)));
   return part == "rd" ? RunRd(options, &results) : RunSpeed(options, &results);
 }
@@ -115,6 +141,10 @@ absl::Status WriteReport(const Options& options) {
       plots = RatePlots(rows);
     } else if (part == "speed") {
       absl::StrAppend(&page, "\n## One core, shares of memcpy\n\n", SpeedTable(rows));
+    } else if (part == "training") {
+      absl::StrAppend(&page, "\n## Bits to the uncompressed run's loss\n\n", TrainingTables(rows),
+                      "\n## Time to the loss\n", TrainingTimeTables(rows));
+      for (NamedPlot& plot : TrainingPlots(rows)) plots.push_back(std::move(plot));
     } else {
       absl::StrAppend(&page, "\n## True bits at which the loss rises by 0.01 / 0.03 / 0.1\n\n",
                       LossTables(rows));
@@ -150,14 +180,15 @@ absl::Status SetOption(const std::string& name, const std::string& value, Option
     options->texts.push_back(value);
   } else if (int tokens = 0; name == "--tokens" && absl::SimpleAtoi(value, &tokens) && tokens > 0) {
     options->tokens = value;
-  } else if (name == "--only" &&
-             std::find(std::begin(kParts), std::end(kParts), value) != std::end(kParts)) {
+  } else if (name == "--only" && IsPart(value)) {
     options->only.push_back(value);
+  } else if (name == "--cell" || name == "--family" || name == "--seeds" || name == "--rate") {
+    options->training.insert(options->training.end(), {name, value});
   } else {
-    return InvalidArgument(
-        "bench codecs: expected --only ", absl::StrJoin(kParts, "|"),
-        ", --model NAME, --text NAME, --tokens N, --shared FOLDER or --fresh, got ", name, " ",
-        value);
+    return InvalidArgument("bench codecs: expected ", absl::StrJoin(kParts, "|"),
+                           ", --cell PREFIX, --family NAME, --seeds N, --rate MBPS, --model NAME, "
+                           "--text NAME, --tokens N, --shared FOLDER or --fresh, got ",
+                           name, " ", value);
   }
   return absl::OkStatus();
 }
@@ -170,6 +201,10 @@ absl::StatusOr<Options> ParseArguments(int argc, char** argv) {
     const std::string name = argv[i];
     if (name == "--fresh") {
       options.fresh = true;
+      continue;
+    }
+    if (IsPart(name)) {
+      options.only.push_back(name);
       continue;
     }
     ISTHMUS_RETURN_IF_ERROR(SetOption(name, i + 1 < argc ? argv[i + 1] : "nothing", &options));

@@ -1,6 +1,7 @@
 #include "bench/posthoc_texts.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/file.h"
@@ -54,7 +55,26 @@ Documents FromParagraphs(const std::string& raw) {
   return documents;
 }
 
-absl::StatusOr<Documents> ReadDocuments(const std::string& name, const std::string& data) {
+// A line each; the data and what is said of them are divided by "||".
+Documents FromLines(const std::string& raw) {
+  Documents documents;
+  for (const absl::string_view line : absl::StrSplit(raw, '\n', absl::SkipEmpty()))
+    documents.push_back(absl::StrReplaceAll(line, {{"||", "\n"}}));
+  return documents;
+}
+
+}  // namespace
+
+const std::vector<PosthocModel>& PosthocModels() {
+  static const auto* const kModels =
+      new std::vector<PosthocModel>{{"stories260K", {"tinystories", "wikitext2"}, 12288},
+                                    {"babyllama-105", {"tinystories", "wikitext2"}, 12288},
+                                    {"mixed-14m", {"qnli", "gsm8k"}, 4096}};
+  return *kModels;
+}
+
+absl::StatusOr<std::vector<std::string>> DocumentsOf(const std::string& name,
+                                                     const std::string& data) {
   const auto read = [&](const char* path) { return ReadFile(absl::StrCat(data, "/", path)); };
   if (name == "tinystories") {
     ISTHMUS_ASSIGN_OR_RETURN(const std::string raw, read("tinystories-sample/stories.jsonl"));
@@ -68,23 +88,21 @@ absl::StatusOr<Documents> ReadDocuments(const std::string& name, const std::stri
     ISTHMUS_ASSIGN_OR_RETURN(const std::string raw, read("qnli/dev_rows_0_4462.tsv"));
     return FromPairs(raw);
   }
+  if (name == "tinyshakespeare") {
+    ISTHMUS_ASSIGN_OR_RETURN(const std::string raw, read("tinyshakespeare/input.txt"));
+    return Documents(absl::StrSplit(raw, "\n\n", absl::SkipEmpty()));
+  }
+  if (name == "e2e_nlg") {
+    ISTHMUS_ASSIGN_OR_RETURN(const std::string raw, read("e2e_nlg/valid.txt"));
+    return FromLines(raw);
+  }
   ISTHMUS_ASSIGN_OR_RETURN(const std::string raw, read("wikitext2/wiki.test.raw"));
   return FromParagraphs(raw);
 }
 
-}  // namespace
-
-const std::vector<PosthocModel>& PosthocModels() {
-  static const auto* const kModels =
-      new std::vector<PosthocModel>{{"stories260K", {"tinystories", "wikitext2"}, 12288},
-                                    {"babyllama-105", {"tinystories", "wikitext2"}, 12288},
-                                    {"mixed-14m", {"qnli", "gsm8k"}, 4096}};
-  return *kModels;
-}
-
 absl::StatusOr<std::string> WriteText(const std::string& name, const std::string& data,
                                       const std::string& folder) {
-  ISTHMUS_ASSIGN_OR_RETURN(Documents documents, ReadDocuments(name, data));
+  ISTHMUS_ASSIGN_OR_RETURN(Documents documents, DocumentsOf(name, data));
   if (documents.size() > kDocuments) documents.resize(kDocuments);
   std::string lines;
   for (const std::string& text : documents)

@@ -16,8 +16,13 @@ struct PosthocModel {
 };
 const std::vector<PosthocModel>& PosthocModels();
 
-// tinystories | wikitext2 | qnli | gsm8k: writes the first documents of the raw data below `data`
-// as FOLDER/NAME.jsonl, which `isthmus eval --data` reads, and returns that path.
+// tinystories | wikitext2 | qnli | gsm8k | tinyshakespeare | e2e_nlg: the documents of the raw data
+// below `data`, in their order.
+absl::StatusOr<std::vector<std::string>> DocumentsOf(const std::string& name,
+                                                     const std::string& data);
+
+// Writes the first of them as FOLDER/NAME.jsonl, which `isthmus eval --data` reads, and returns
+// that path.
 absl::StatusOr<std::string> WriteText(const std::string& name, const std::string& data,
                                       const std::string& folder);
 
