@@ -167,7 +167,9 @@ class AmaqEncoder final : public Encoder {
     ByteWriter(out).PutVarint(now_.used.version);
     if (!table) return;
     now_.used.WriteBits(out);
-    if (training) now_.told = {true, now_.used};
+    if (!training) return;
+    now_.told.known = true;
+    now_.told.table = now_.used;
   }
 
   // `decoded` becomes the error, and waits for its gradient.
@@ -224,7 +226,10 @@ class AmaqDecoder final : public Decoder {
         reader.remaining() != 0) {
       return CorruptFrame(shape_, context, "a coded matrix", "other bytes");
     }
-    if (flags == kHasTable && context.training) now_ = {true, incoming_};
+    if (flags == kHasTable && context.training) {
+      now_.known = true;
+      now_.table = incoming_;
+    }
     return absl::OkStatus();
   }
 

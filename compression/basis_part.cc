@@ -93,22 +93,22 @@ class BasisTransform final : public WithTable<Transform> {
     }
   }
 
-  void Fit(const float* x, size_t rows, size_t width, Bytes* table) const {
-    std::vector<double> moments, vectors, values;
-    std::vector<float> basis(table->size() / 2);
+  void Fit(const float* x, size_t rows, size_t width, Bytes* table) {
+    const size_t entries = table->size() / 2;
+    float* basis = Room(&fitted_, entries);
     ForBlocks(width, [&](size_t begin, size_t n, size_t at) {
-      moments.assign(n * n, 0.0);
+      moments_.assign(n * n, 0.0);
       for (size_t r = 0; r < rows; ++r) {
         const float* row = x + r * width + begin;
         for (size_t i = 0; i < n; ++i)
-          for (size_t j = 0; j < n; ++j) moments[i * n + j] += static_cast<double>(row[i]) * row[j];
+          for (size_t j = 0; j < n; ++j)
+            moments_[i * n + j] += static_cast<double>(row[i]) * row[j];
       }
-      SymmetricEigen(n, &moments, &vectors, &values);
-      for (size_t i = 0; i < n * n; ++i) basis[at + i] = static_cast<float>(vectors[i]);
+      eigen_.Solve(n, &moments_, &vectors_, &values_);
+      for (size_t i = 0; i < n * n; ++i) basis[at + i] = static_cast<float>(vectors_[i]);
     });
-    std::vector<uint16_t> halves(basis.size());
-    HalfFromFloats(basis.data(), basis.size(), 1.0f, halves.data());
-    std::memcpy(table->data(), halves.data(), table->size());
+    HalfFromFloats(basis, entries, 1.0f, Room(&halves_, entries));
+    std::memcpy(table->data(), halves_.data(), table->size());
   }
 
   void Load(const Bytes& table) {
@@ -120,7 +120,9 @@ class BasisTransform final : public WithTable<Transform> {
 
   BasisOptions options_;
   std::vector<uint16_t> halves_;
-  std::vector<float> basis_, turned_;
+  std::vector<float> basis_, turned_, fitted_;
+  SymmetricEigen eigen_;
+  std::vector<double> moments_, vectors_, values_;
 };
 
 class BasisSpec final : public PartSpec {

@@ -127,10 +127,16 @@ bool EcqSensitivity::Read(ByteReader* in) {
   return true;
 }
 
+// Two copies of the weights, wanted and sent, and of squares or gates.
 int64_t EcqSensitivity::StateBytes() const {
   if (!active()) return 0;
   const auto width = static_cast<int64_t>(now_.wanted.size());
   return 2 * (2 * width + (wants_errors() ? now_.gates->StateBytes() : 8 * width));
+}
+
+int64_t EcqSensitivity::StateBytesFor(const EcqOptions& options, const EdgeShape& shape) {
+  if (shape.direction == Direction::kBackward || options.weighting == EcqWeighting::kNone) return 0;
+  return 2 * shape.width * (2 + (options.weighting == EcqWeighting::kGates ? 16 : 8));
 }
 
 }  // namespace isthmus

@@ -49,6 +49,7 @@ class EcqSensitivity {
   void Write(Bytes* out) const;
   bool Read(ByteReader* in);
   int64_t StateBytes() const;
+  static int64_t StateBytesFor(const EcqOptions& options, const EdgeShape& shape);
 
  private:
   struct Memory {

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/status.h"
 #include "compression/ecq_frame.h"
+#include "compression/ecq_sensitivity.h"
 #include "compression/frame_check.h"
 
 namespace isthmus {
@@ -77,7 +78,9 @@ absl::Status ReadEcqSnapshot(absl::Span<const uint8_t> snapshot, EcqState* state
 }
 
 Codec::StateSize EcqStateSize(const EcqOptions& options, const EdgeShape& shape) {
-  return EcqState::StateSizeFor(options, shape);
+  Codec::StateSize size = EcqState::StateSizeFor(options, shape);
+  size.ram_bytes += EcqSensitivity::StateBytesFor(options, shape);
+  return size;
 }
 
 }  // namespace isthmus

@@ -32,9 +32,13 @@ AdaptiveCounts SmallCounts(size_t n) {
   return counts;
 }
 
-// Three copies of the small part, about 20 floats a channel and a count a slot, and the tables.
-int64_t CoreBytes(const EcqOptions& options, const EdgeShape& shape) {
-  return 3 * (shape.width * 84 + options.num_slots * 4 + 16384) + int64_t{256} * 1024;
+// What a core of these sizes takes, and what does not depend on sizes: counts of a few symbols.
+int64_t CoreBytesFor(const EcqOptions& options, const EdgeShape& shape) {
+  const int64_t by_channel =
+      (kEcqModes + 3 + (shape.shared_earlier ? 4 : 0)) * 4 + 1;  // floats and the weight
+  const auto row = static_cast<int64_t>(RowWidth(shape));
+  return shape.width * by_channel + row * 4 + options.num_slots * 4 +
+         static_cast<int64_t>(sizeof(EcqTables::State)) + 256;
 }
 
 bool IsFinite(float v) { return (std::bit_cast<uint32_t>(v) & 0x7F800000u) != 0x7F800000u; }
@@ -72,6 +76,17 @@ EcqCore::EcqCore(size_t width, size_t row_width, size_t num_slots)
   slot_counts.Add(num_slots, 1);  // "a new id" can always come
   if (row_width == width) return;
   for (auto* features : {&sum_ff, &sum_fd, &sum_fy, &factor_f}) features->assign(width, 0.0f);
+}
+
+int64_t EcqCore::StateBytes() const {
+  int64_t bytes = static_cast<int64_t>(sizeof(tables) + weights.size());
+  EachVector(this, [&](const std::vector<float>* values) {
+    bytes += static_cast<int64_t>(values->size() * sizeof(float));
+  });
+  EachCounts(this, [&](const AdaptiveCounts* counts) {
+    bytes += static_cast<int64_t>(counts->size() * sizeof(uint32_t));
+  });
+  return bytes;
 }
 
 void EcqCore::Write(Bytes* out) const {
@@ -262,14 +277,15 @@ uint64_t EcqState::CheckHash() const {
 uint64_t EcqState::Hash() const { return Mix64(Mix64(CheckHash() ^ samples.Hash()) ^ ids.Hash()); }
 
 int64_t EcqState::StateBytes() const {
-  return slots.StateBytes() + samples.StateBytes() + ids.StateBytes() + CoreBytes(options_, shape_);
+  return slots.StateBytes() + samples.StateBytes() + ids.StateBytes() + 3 * core.StateBytes() +
+         EcqTables::kStateBytes;
 }
 
 Codec::StateSize EcqState::StateSizeFor(const EcqOptions& options, const EdgeShape& shape) {
   const int64_t rows = static_cast<int64_t>(StoreRows(options, shape));
   const bool forward = shape.direction == Direction::kForward;
   Codec::StateSize size;
-  size.ram_bytes = CoreBytes(options, shape);
+  size.ram_bytes = 3 * CoreBytesFor(options, shape) + EcqTables::kStateBytes;
   if (forward && options.slots) {
     size.ram_bytes +=
         EcqSlots::StateBytesFor(static_cast<size_t>(options.num_slots), RowWidth(shape));

@@ -59,6 +59,7 @@ struct EcqCore {
 
   void Write(Bytes* out) const;
   bool Read(ByteReader* in);  // false for what Write does not write; half read then
+  int64_t StateBytes() const;
 };
 
 // Memory for the rows of a store of samples: in RAM, or in a file under the shape's folder.

@@ -86,6 +86,8 @@ class EcqTables {
     std::array<int8_t, kEcqTables * kEcqCentroids> centroids;
     bool operator==(const State&) const = default;
   };
+  static constexpr int64_t kStateBytes =
+      static_cast<int64_t>(sizeof(State) + kEcqTables * (kRansScale * 4 + kRansSymbols * 8));
   const State& state() const { return state_; }
   void set_state(const State& state);  // one that state() gave
   void Write(Bytes* out) const;

@@ -36,8 +36,8 @@ void Rotate(size_t n, size_t p, size_t q, double* a, double* vectors) {
 
 }  // namespace
 
-void SymmetricEigen(size_t n, std::vector<double>* a, std::vector<double>* vectors,
-                    std::vector<double>* values) {
+void SymmetricEigen::Solve(size_t n, std::vector<double>* a, std::vector<double>* vectors,
+                           std::vector<double>* values) {
   vectors->assign(n * n, 0.0);
   for (size_t k = 0; k < n; ++k) (*vectors)[k * n + k] = 1.0;
   for (int sweep = 0; sweep < 16; ++sweep) {
@@ -51,15 +51,16 @@ void SymmetricEigen(size_t n, std::vector<double>* a, std::vector<double>* vecto
       for (size_t q = p + 1; q < n; ++q)
         if ((*a)[p * n + q] != 0.0) Rotate(n, p, q, a->data(), vectors->data());
   }
-  std::vector<size_t> order(n);
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t i, size_t j) { return (*a)[i * n + i] > (*a)[j * n + j]; });
-  const std::vector<double> unsorted = *vectors;
+  order_.resize(n);
+  std::iota(order_.begin(), order_.end(), size_t{0});
+  const auto value = [&](size_t i) { return (*a)[i * n + i]; };
+  std::sort(order_.begin(), order_.end(),
+            [&](size_t i, size_t j) { return value(i) != value(j) ? value(i) > value(j) : i < j; });
+  unsorted_ = *vectors;
   values->resize(n);
   for (size_t k = 0; k < n; ++k) {
-    (*values)[k] = (*a)[order[k] * n + order[k]];
-    std::copy_n(unsorted.begin() + static_cast<ptrdiff_t>(order[k] * n), n,
+    (*values)[k] = value(order_[k]);
+    std::copy_n(unsorted_.begin() + static_cast<ptrdiff_t>(order_[k] * n), n,
                 vectors->begin() + static_cast<ptrdiff_t>(k * n));
   }
 }

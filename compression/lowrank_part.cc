@@ -141,17 +141,17 @@ class LowRankFormat final : public ValueFormat {
 
   // Turns the basis so that the columns of P are orthogonal: then every one has a range of its own.
   void Align(size_t t, size_t d, size_t k) {
-    std::vector<double> gram(k * k), turn, values;
+    gram_.assign(k * k, 0.0);
     for (size_t i = 0; i < k; ++i)
       for (size_t j = 0; j < k; ++j)
         for (size_t r = 0; r < t; ++r)
-          gram[i * k + j] += projected_[i * t + r] * projected_[j * t + r];
-    SymmetricEigen(k, &gram, &turn, &values);
-    std::vector<double> turned(k * d, 0.0);
+          gram_[i * k + j] += projected_[i * t + r] * projected_[j * t + r];
+    eigen_.Solve(k, &gram_, &turn_, &values_);
+    turned_.assign(k * d, 0.0);
     for (size_t i = 0; i < k; ++i)
       for (size_t j = 0; j < k; ++j)
-        for (size_t c = 0; c < d; ++c) turned[i * d + c] += turn[i * k + j] * basis_[j * d + c];
-    std::copy(turned.begin(), turned.end(), basis_.begin());
+        for (size_t c = 0; c < d; ++c) turned_[i * d + c] += turn_[i * k + j] * basis_[j * d + c];
+    std::copy(turned_.begin(), turned_.end(), basis_.begin());
   }
 
   void Project(const float* x, size_t t, size_t d, size_t k) {
@@ -180,6 +180,8 @@ class LowRankFormat final : public ValueFormat {
   uint64_t seed_;
   MatrixCoder coder_;
   std::vector<double> basis_, projected_;
+  SymmetricEigen eigen_;
+  std::vector<double> gram_, turn_, values_, turned_;
   std::vector<float> p_, v_, thin_, sums_;
 };
 

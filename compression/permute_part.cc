@@ -56,16 +56,18 @@ class PermuteTransform final : public WithTable<Transform> {
   }
 
  private:
-  static void Fit(const float* x, size_t rows, size_t width, Bytes* table) {
-    std::vector<float> largest(width, 0.0f);
+  void Fit(const float* x, size_t rows, size_t width, Bytes* table) {
+    float* largest = Room(&row_, width);
+    std::fill(largest, largest + width, 0.0f);
     for (size_t r = 0; r < rows; ++r)
       for (size_t c = 0; c < width; ++c)
         largest[c] = std::max(largest[c], std::fabs(x[r * width + c]));
-    std::vector<uint32_t> from(width);
-    std::iota(from.begin(), from.end(), 0u);
-    std::stable_sort(from.begin(), from.end(),
-                     [&](uint32_t a, uint32_t b) { return largest[a] > largest[b]; });
-    std::memcpy(table->data(), from.data(), 4 * width);
+    uint32_t* from = Room(&from_, width);
+    std::iota(from, from + width, 0u);
+    std::sort(from, from + width, [&](uint32_t a, uint32_t b) {
+      return largest[a] != largest[b] ? largest[a] > largest[b] : a < b;
+    });
+    std::memcpy(table->data(), from, 4 * width);
   }
 
   std::vector<uint32_t> from_;

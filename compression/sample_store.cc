@@ -27,7 +27,8 @@ void SampleStore::Put(uint64_t sample, const Row& row) {
     Remove(oldest);
   }
   Remember(sample);
-  Remove(sample);
+  if (const auto found = rows_.find(sample); found != rows_.end())
+    return Replace(&found->second, row);
   Held held;
   held.tokens = row.tokens;
   held.version = row.version;
@@ -78,6 +79,20 @@ void SampleStore::Remember(uint64_t sample) {
     undo.bytes.assign(bytes.begin(), bytes.end());
   }
   journal_.push_back(std::move(undo));
+}
+
+// In its slot and its node: a visit of a known sample allocates nothing.
+void SampleStore::Replace(Held* held, const Row& row) {
+  auto node = by_use_.extract(held->used);
+  held_bytes_ += static_cast<int64_t>(row.bytes.size()) - static_cast<int64_t>(held->bytes);
+  held->tokens = row.tokens;
+  held->version = row.version;
+  held->bytes = row.bytes.size();
+  held->used = next_use_++;
+  node.key() = held->used;
+  by_use_.insert(std::move(node));
+  uint8_t* to = memory_->Slot(held->slot, held->bytes);
+  if (held->bytes > 0) std::memcpy(to, row.bytes.data(), held->bytes);
 }
 
 void SampleStore::Insert(uint64_t sample, const Held& held, absl::Span<const uint8_t> bytes) {

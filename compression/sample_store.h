@@ -88,6 +88,7 @@ class SampleStore {
   };
 
   void Remember(uint64_t sample);
+  void Replace(Held* held, const Row& row);
   void Insert(uint64_t sample, const Held& held, absl::Span<const uint8_t> bytes);
   void Remove(uint64_t sample);
   absl::Span<const uint8_t> BytesOf(const Held& held) const {

@@ -59,12 +59,13 @@ class ScaleTransform final : public WithTable<Transform> {
   }
 
  private:
-  void Fit(const float* x, size_t rows, size_t width, Bytes* table) const {
-    std::vector<double> squares(width, 0.0);
+  void Fit(const float* x, size_t rows, size_t width, Bytes* table) {
+    double* squares = Room(&squares_, width);
+    std::fill(squares, squares + width, 0.0);
     for (size_t r = 0; r < rows; ++r)
       for (size_t c = 0; c < width; ++c)
         squares[c] += static_cast<double>(x[r * width + c]) * x[r * width + c];
-    const double top = *std::max_element(squares.begin(), squares.end());
+    const double top = *std::max_element(squares, squares + width);
     for (size_t c = 0; c < width; ++c) {
       const double ratio = top > 0 ? std::sqrt(squares[c] / top) : 1.0;
       const auto factor =
@@ -79,6 +80,7 @@ class ScaleTransform final : public WithTable<Transform> {
   }
 
   ScaleOptions options_;
+  std::vector<double> squares_;
   std::vector<uint16_t> stored_;
   std::vector<float> factors_;
 };

@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "compression/bit_stream.h"
 #include "compression/kernels.h"
 
 namespace isthmus {
@@ -37,11 +38,14 @@ struct WidthTable {
   // Three bits a channel, width - 1.
   size_t WireBytes() const { return PackedBytes(bits.size(), 3); }
   void WriteBits(Bytes* out) const {
-    std::vector<uint8_t> codes(bits);
-    for (uint8_t& code : codes) --code;
     const size_t at = out->size();
     out->resize(at + WireBytes());
-    PackBits(codes.data(), codes.size(), 3, out->data() + at);
+    BitPacker packer(out->data() + at);
+    for (const uint8_t b : bits) {
+      const uint8_t code = static_cast<uint8_t>(b - 1);
+      packer.Append(&code, 1, 3);
+    }
+    packer.Flush();
   }
   // False when the bytes end early or a width is outside [min, max].
   bool ReadBits(ByteReader* in, int min, int max) {

@@ -161,7 +161,7 @@ TEST(Eigen, VectorsAreOrthonormalAndMakeTheMatrix) {
     for (size_t j = 0; j < n; ++j)
       for (size_t k = 0; k < n; ++k) a[i * n + j] += double{b[i * n + k]} * b[j * n + k];
   std::vector<double> work = a;
-  SymmetricEigen(n, &work, &vectors, &values);
+  SymmetricEigen().Solve(n, &work, &vectors, &values);
   EXPECT_TRUE(std::is_sorted(values.rbegin(), values.rend()));
   for (size_t i = 0; i < n; ++i) {
     for (size_t j = 0; j < n; ++j) {
