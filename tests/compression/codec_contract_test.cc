@@ -388,6 +388,146 @@ TEST_P(CodecContract, HashesStayEqualOverAThousandFramesWithRestartAndKeyFrames)
   }
 }
 
+// A run in which frames get lost or cut short, steps are tried again, both ends or one of them come
+// back from a snapshot, and evaluation comes in between. A decoder that lost its way says so and
+// both ends start from key frames; what decodes is right, and the ends are the same again within
+// as many frames as it takes to see every sample and a check.
+class FaultyRun {
+ public:
+  FaultyRun(const Case& c, const EdgeShape& shape)
+      : case_(c), shape_(shape), ends_(MakeEnds(c.spec, shape)), random_(RandomKey(5, c.spec)) {}
+
+  void Frame(uint64_t i) {
+    const uint64_t event = random_.NextBelow(10);
+    if (event == 0) Evaluate(i);
+    if (event == 1) ends_ = Restored(ends_);
+    if (event == 2) OneEndFallsBack();
+    Make(i, true);
+    Bytes bytes = Encoded();
+    if (event == 3) return Lose(i);
+    if (event == 4) {
+      CutShort(bytes);
+    }
+    if (event == 5) bytes = TryAgain(bytes);
+    Arrive(bytes);
+    if (parted_ > 0 && --parted_ == 0) parted_ = -1;
+    if (parted_ <= 0) {
+      EXPECT_EQ(ends_.encoder->StateHash(), ends_.decoder->StateHash()) << i;
+      parted_ = 0;
+    }
+    Commit(i);
+  }
+  int healed() const { return healed_; }
+
+ private:
+  static constexpr int kAllSeen = 18;
+
+  void Make(uint64_t i, bool training) {
+    const int64_t tokens = static_cast<int64_t>(5 + i % 6 * 4);
+    frame_.Set({{i % 6, tokens}}, i, 0, training);
+    ids_.assign(static_cast<size_t>(tokens), 0);
+    for (size_t t = 0; t < ids_.size(); ++t) ids_[t] = static_cast<uint32_t>((i + t * t) % 23);
+    frame_.context.row_ids = ids_;
+    x_ = Values(i % 6, tokens, shape_.width);
+    const std::vector<float> drift = Values(100 + i, tokens, shape_.width, 0.05f);
+    for (size_t k = 0; k < x_.size(); ++k) x_[k] += drift[k];
+    y_.assign(x_.size(), 0.0f);
+  }
+  Bytes Encoded() {
+    Bytes bytes;
+    EXPECT_TRUE(ends_.encoder->Encode(x_, frame_.context, &bytes).ok());
+    return bytes;
+  }
+  absl::Status Decoded(absl::Span<const uint8_t> bytes) {
+    return ends_.decoder->Decode(bytes, frame_.context, absl::MakeSpan(y_));
+  }
+  void Arrive(const Bytes& bytes) {
+    const absl::Status decoded = Decoded(bytes);
+    if (!decoded.ok()) {
+      EXPECT_EQ(decoded.code(), absl::StatusCode::kDataLoss) << decoded;
+      EXPECT_NE(parted_, 0) << decoded;
+      ends_.decoder->RequestKeyFrames();
+      ends_.encoder->RequestKeyFrames();
+      const absl::Status again = Decoded(Encoded());
+      EXPECT_TRUE(again.ok()) << again;
+      parted_ = 0;
+      ++healed_;
+    }
+    ExpectRight();
+    if (ends_.encoder->WantsGradient()) {
+      const auto g = Values(7, frame_.tokens, shape_.width, 1e-3f);
+      EXPECT_TRUE(ends_.encoder->ObserveGradient(g, frame_.context).ok());
+    }
+  }
+  void Lose(uint64_t i) {
+    parted_ = kAllSeen;
+    Commit(i);
+  }
+  void CutShort(const Bytes& bytes) {
+    if (bytes.size() < 2) return;
+    const auto half = absl::MakeSpan(bytes).subspan(0, bytes.size() / 2);
+    EXPECT_FALSE(Decoded(half).ok());
+  }
+  Bytes TryAgain(const Bytes& bytes) {
+    const bool follows = Decoded(bytes).ok();
+    EXPECT_TRUE(ends_.encoder->RollbackStep().ok());
+    EXPECT_TRUE(ends_.decoder->RollbackStep().ok());
+    Bytes again = Encoded();
+    EXPECT_EQ(again, bytes);
+    EXPECT_TRUE(follows || parted_ != 0);
+    return again;
+  }
+  void Evaluate(uint64_t i) {
+    Make(i + 3, false);
+    const absl::Status decoded = Decoded(Encoded());
+    EXPECT_TRUE(decoded.ok() || (parted_ != 0 && decoded.code() == absl::StatusCode::kDataLoss))
+        << decoded;
+    if (decoded.ok()) ExpectRight();
+  }
+  // Gates lower what is spent on a frame.
+  void ExpectRight() const {
+    if (parted_ != 0) return;
+    EXPECT_GE(Snr(x_, y_), std::min(case_.least_snr - 3.0, 6.0));
+  }
+  Ends Restored(const Ends& from) {
+    Ends to = MakeEnds(case_.spec, shape_);
+    Bytes encoder, decoder;
+    EXPECT_TRUE(from.encoder->Snapshot(&encoder).ok());
+    EXPECT_TRUE(from.decoder->Snapshot(&decoder).ok());
+    EXPECT_TRUE(to.encoder->Restore(encoder).ok());
+    EXPECT_TRUE(to.decoder->Restore(decoder).ok());
+    old_ = decoder;
+    return to;
+  }
+  void OneEndFallsBack() {
+    if (old_.empty()) return;
+    EXPECT_TRUE(ends_.decoder->Restore(old_).ok());
+    ends_.decoder->RequestKeyFrames();  // as a session does for whoever comes back alone
+    ends_.encoder->RequestKeyFrames();
+    parted_ = 0;
+  }
+  void Commit(uint64_t step) {
+    EXPECT_TRUE(ends_.encoder->CommitStep(step).ok());
+    EXPECT_TRUE(ends_.decoder->CommitStep(step).ok());
+  }
+
+  const Case case_;
+  const EdgeShape shape_;
+  Ends ends_;
+  CounterRng random_;
+  TestFrame frame_;
+  std::vector<uint32_t> ids_;
+  std::vector<float> x_, y_;
+  Bytes old_;       // a snapshot of the decoder
+  int parted_ = 0;  // frames within which a fault must have shown, 0: none is open
+  int healed_ = 0;
+};
+
+TEST_P(CodecContract, FaultsAreSeenAndTheEndsComeTogetherAgain) {
+  FaultyRun run(GetParam(), shape_);
+  for (uint64_t i = 0; i < 240; ++i) run.Frame(i);
+}
+
 // The plan reserves what the larger end will hold, and no more than a tenth beyond it, once every
 // sample was seen at its full length and every id had its row.
 TEST_P(CodecContract, StateIsWhatWasAnnounced) {
