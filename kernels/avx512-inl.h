@@ -97,16 +97,16 @@ inline void Transpose16(__m512i v[4]) {
   v[3] = _mm512_shuffle_i32x4(c, d, 0xDD);
 }
 
-// Rescale of portable-inl.h on bytes; `ratio` holds each channel's ratio in both halves of its
-// lane.
-template <int kShift>
+// Rescale of portable-inl.h on bytes that hold code << shift; `ratio` holds each channel's ratio in
+// both halves of its lane. The odd bytes are where their product is wanted: shifts and products
+// share one port, so the fewer the better.
 inline __m512i RescaleBytes(__m512i codes, __m512i ratio) {
-  const __m512i even = _mm512_srai_epi16(_mm512_slli_epi16(codes, 8), 8 - kShift);
-  const __m512i odd = kShift == 0 ? _mm512_srai_epi16(codes, 8)
-                                  : _mm512_slli_epi16(_mm512_srai_epi16(codes, 8), kShift);
-  const __m512i low = _mm512_mulhrs_epi16(even, ratio);
-  const __m512i high = _mm512_slli_epi16(_mm512_mulhrs_epi16(odd, ratio), 8);
-  return _mm512_mask_blend_epi8(0xAAAAAAAAAAAAAAAAull, low, high);
+  const __m512i half = _mm512_set1_epi16(128);
+  const __m512i high_bytes = _mm512_set1_epi16(static_cast<int16_t>(0xFF00));
+  const __m512i even = _mm512_mulhrs_epi16(_mm512_slli_epi16(codes, 8), ratio);
+  const __m512i odd = _mm512_mulhrs_epi16(_mm512_and_si512(codes, high_bytes), ratio);
+  const __m512i low = _mm512_srli_epi16(_mm512_add_epi16(even, half), 8);
+  return _mm512_mask_blend_epi8(0xAAAAAAAAAAAAAAAAull, low, _mm512_add_epi16(odd, half));
 }
 
 inline __m512 LoadScales(const uint16_t* scales) {
@@ -137,27 +137,36 @@ inline __m512i RatiosAt(const PackedView& w, int64_t panel, int64_t input, int j
 // scales.
 template <bool kInt4, bool kScaled>
 inline void LoadCodes(const uint8_t* codes, int k, int j, __m512i ratio, __m512i v[4]) {
+  const __m512i high_nibbles = _mm512_set1_epi8(static_cast<char>(0xF0));
+  const __m512i sign = _mm512_set1_epi8(-128);
   for (int i = 0; i < 4; i += 2) {
     if (kInt4) {
-      const CodePair pair = UnpackInt4(codes + (k / 8 + i / 2) * 256 + j * 64);
-      v[i] = pair.low;
-      v[i + 1] = pair.high;
+      // (u - 8) << 4 is u << 4 with the sign bit turned.
+      const __m512i both = LoadBytes(codes + (k / 8 + i / 2) * 256 + j * 64);
+      const __m512i low = _mm512_and_si512(_mm512_slli_epi16(both, 4), high_nibbles);
+      v[i] = _mm512_xor_si512(low, sign);
+      v[i + 1] = _mm512_xor_si512(_mm512_and_si512(both, high_nibbles), sign);
     } else {
       v[i] = LoadBytes(codes + (k / 4 + i) * 256 + j * 64);
       v[i + 1] = LoadBytes(codes + (k / 4 + i + 1) * 256 + j * 64);
     }
   }
   if (!kScaled) return;
-  for (int i = 0; i < 4; ++i) v[i] = RescaleBytes < kInt4 ? 4 : 0 > (v[i], ratio);
+  for (int i = 0; i < 4; ++i) v[i] = RescaleBytes(v[i], ratio);
 }
 
-// One panel's 64 channels x 64 inputs to [16 channel quads][64 inputs][4].
+// One panel's 64 channels x 64 inputs to [16 channel quads][64 inputs][4]. `ahead`: as many bytes
+// of the codes that follow soon, which lie in another panel.
 template <bool kInt4, bool kScaled>
 void TransposePanel(const PackedView& w, const uint8_t* codes, int64_t panel, int64_t column,
-                    int8_t* out) {
+                    const uint8_t* ahead, int8_t* out) {
+  constexpr int kLines = kInt4 ? 2 : 4;
   for (int j = 0; j < 4; ++j) {
     __m512i ratio = _mm512_setzero_si512();
     for (int k = 0; k < 64; k += 16) {
+      for (int i = 0; i < kLines; ++i, ahead += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T0);
+      }
       if (kScaled && k % 32 == 0 && (k == 0 || w.group == 32)) {
         ratio = RatiosAt(w, panel, column + k, j);
       }
@@ -169,21 +178,35 @@ void TransposePanel(const PackedView& w, const uint8_t* codes, int64_t panel, in
   }
 }
 
+// The codes that will be wanted two panels later: of this column, or behind the last panel of the
+// next one.
+inline const uint8_t* CodesAhead(const PackedView& w, int64_t panel, int64_t column, int bits) {
+  const int64_t panels = w.out_padded / kPanel;
+  if (panel + 2 < panels) return CodesAt(w, panel + 2, column, bits);
+  const int64_t next = column + 64 < w.in_padded ? column + 64 : column;
+  return CodesAt(w, (panel + 2) % panels, next, bits);
+}
+
 [[maybe_unused]] void StageIntTransposedWide(const PackedView& w, int64_t column,
                                              int64_t first_channel, int depth, int8_t* out) {
   alignas(64) int8_t restored[64 * kPanel];
+  const int bits =
+      w.format == WeightFormat::kInt4Group || w.format == WeightFormat::kProgressive4 ? 4 : 8;
   for (int n0 = 0; n0 < depth; n0 += kPanel, out += 64 * kPanel) {
     const int64_t panel = (first_channel + n0) / kPanel;
+    const uint8_t* codes = CodesAt(w, panel, column, bits);
+    const uint8_t* ahead = CodesAhead(w, panel, column, bits);
     if (w.format == WeightFormat::kInt4Group) {
-      TransposePanel<true, true>(w, CodesAt(w, panel, column, 4), panel, column, out);
+      TransposePanel<true, true>(w, codes, panel, column, ahead, out);
     } else if (w.format == WeightFormat::kInt8Group) {
-      TransposePanel<false, true>(w, CodesAt(w, panel, column, 8), panel, column, out);
+      TransposePanel<false, true>(w, codes, panel, column, ahead, out);
     } else if (w.format == WeightFormat::kInt8) {
-      TransposePanel<false, false>(w, CodesAt(w, panel, column, 8), panel, column, out);
+      TransposePanel<false, false>(w, codes, panel, column, ahead, out);
     } else {
       StageProgressiveWide(w, {panel, column, 64}, restored);
       TransposePanel<false, false>(w, reinterpret_cast<const uint8_t*>(restored), panel, column,
-                                   out);
+                                   reinterpret_cast<const uint8_t*>(restored), out);
+      for (int i = 0; i < 2048; i += 64) PrefetchToL2(ahead + i);
     }
   }
 }

@@ -21,7 +21,7 @@ namespace isthmus {
 constexpr int kBlock = 512;     // depth of an integer block: 32 KiB of weights, fits L1
 constexpr int kBlockF32 = 128;  // depth of an fp32 block: 32 KiB
 constexpr int kRowTile = 16;    // rows are arranged in tiles of 16
-constexpr int kRowBlock = 128;  // most rows of a call: 32 KiB of accumulators
+constexpr int kRowBlock = 256;  // most rows of a call: 64 KiB of accumulators
 
 // A panel's weights over one block: [depth/4][64][4].
 struct IntBlock {

@@ -192,8 +192,10 @@ inline void ScalesAt(const PackedView& w, int64_t panel, int64_t input, float* s
 }
 
 // What turns a code of (channel, group) into the 8-bit code relative to the channel's backward
-// scale: (code << shift) * ratio / 2^15, rounded. int4: |ratio| <= 127/8 in units of 2^-11, shift
-// 4; int8: |ratio| <= 1 in units of 2^-15.
+// scale: its value in units of 2^-8, in 16 bits, is (code << shift) * 256 * ratio / 2^15, rounded,
+// and is rounded once more to an integer. int4: |ratio| <= 127/8 in units of 2^-11, shift 4; int8:
+// |ratio|
+// <= 1 in units of 2^-15.
 inline int ShiftOf(WeightFormat format) { return format == WeightFormat::kInt4Group ? 4 : 0; }
 inline int16_t BackwardRatio(const PackedView& w, int64_t channel, int64_t at) {
   const float scale = FloatOf(static_cast<uint32_t>(w.scales[at]) << 16);
@@ -205,7 +207,8 @@ inline int16_t BackwardRatio(const PackedView& w, int64_t channel, int64_t at) {
   return static_cast<int16_t>(ratio < 0.0f ? ratio - 0.5f : ratio + 0.5f);
 }
 inline int8_t Rescale(int8_t code, int shift, int16_t ratio) {
-  return static_cast<int8_t>(((code << shift) * ratio + 0x4000) >> 15);
+  const int fine = (code * (256 << shift) * ratio + 0x4000) >> 15;
+  return static_cast<int8_t>(static_cast<int16_t>(fine + 128) >> 8);
 }
 
 [[maybe_unused]] void StageIntTransposed(const PackedView& w, int64_t column, int64_t first_channel,
