@@ -15,6 +15,7 @@ CliCommand EvalCommand();
 CliCommand GenerateCommand();
 CliCommand InspectCommand();
 CliCommand JobsCommand();
+CliCommand KernelCommand();
 CliCommand MergeCommand();
 CliCommand PlanCommand();
 CliCommand StatusCommand();

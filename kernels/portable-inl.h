@@ -211,25 +211,43 @@ inline int8_t Rescale(int8_t code, int shift, int16_t ratio) {
   return static_cast<int8_t>(static_cast<int16_t>(fine + 128) >> 8);
 }
 
+// 4 inputs x 64 channels at a time, in place; ratios [64][4], each channel's four times.
+inline void RescaleQuad(int8_t* __restrict codes, const int16_t* __restrict ratios, int shift) {
+  for (int i = 0; i < kPanel * 4; ++i) codes[i] = Rescale(codes[i], shift, ratios[i]);
+}
+
+// 64 inputs x 64 channels from [inputs/4][64][4] to [channels/4][64][4]: 4 x 4 bytes at a time.
+inline void TransposeQuads(const int8_t* staged, int8_t* out) {
+  typedef int8_t Bytes16 __attribute__((vector_size(16)));
+  for (int k = 0; k < 16; ++k) {
+    for (int n = 0; n < 16; ++n) {
+      Bytes16 quads;
+      __builtin_memcpy(&quads, staged + k * 256 + n * 16, 16);
+      const Bytes16 turned = __builtin_shufflevector(quads, quads, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6,
+                                                     10, 14, 3, 7, 11, 15);
+      __builtin_memcpy(out + n * 256 + k * 16, &turned, 16);
+    }
+  }
+}
+
 [[maybe_unused]] void StageIntTransposed(const PackedView& w, int64_t column, int64_t first_channel,
                                          int depth, int8_t* out) {
-  const bool rescale = w.scales != nullptr;
   int8_t staged[kPanel * 64];
-  for (int n0 = 0; n0 < depth; n0 += kPanel) {
+  int16_t ratios[kPanel * 4];
+  for (int n0 = 0; n0 < depth; n0 += kPanel, out += kPanel * 64) {
     const int64_t panel = (first_channel + n0) / kPanel;
     StageInt(w, {panel, column, 64}, staged);
-    for (int n = 0; n < kPanel; ++n) {
-      int8_t* to = out + (n0 + n) / 4 * (kPanel * 4) + n % 4;
-      for (int k = 0; k < 64; ++k) {
-        int8_t code = staged[k / 4 * (kPanel * 4) + n * 4 + k % 4];
-        if (rescale) {
-          const int16_t ratio =
-              BackwardRatio(w, panel * kPanel + n, GroupAt(w, panel, column + k) + n);
-          code = Rescale(code, ShiftOf(w.format), ratio);
+    for (int k = 0; k < 64 && w.scales != nullptr; k += 4) {
+      if (k % 32 == 0) {
+        const int64_t at = GroupAt(w, panel, column + k);
+        for (int n = 0; n < kPanel; ++n) {
+          const int16_t ratio = BackwardRatio(w, panel * kPanel + n, at + n);
+          for (int i = 0; i < 4; ++i) ratios[4 * n + i] = ratio;
         }
-        to[k * 4] = code;
       }
+      RescaleQuad(staged + k * kPanel, ratios, ShiftOf(w.format));
     }
+    TransposeQuads(staged, out);
   }
 }
 
