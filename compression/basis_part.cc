@@ -3,15 +3,12 @@
 // in the first coefficients, uncorrelated ones. The sender learns the basis and sends it; nobody
 // derives it.
 //
-// Table: the rows of every block's basis in fp16, block x block values each; 2 * block bytes a
-// channel, so `every` steps between two tables is what keeps it cheap. Rounding to fp16 leaves it
-// orthonormal to 2^-11: 66 dB. 2 * block operations a value: for narrow blocks.
-#include <algorithm>
+// Table: block_basis.h; `every` steps between two tables is what keeps it cheap.
 #include <cstring>
 #include <memory>
 
-#include "compression/eigen.h"
-#include "compression/kernels.h"
+#include "base/check.h"
+#include "compression/block_basis.h"
 #include "compression/part_table.h"
 #include "compression/scratch.h"
 #include "compression/shared_table.h"
@@ -24,16 +21,12 @@ struct BasisOptions {
   uint64_t every = 0;
 };
 
-size_t TableValues(size_t width, size_t block) {
-  const size_t rest = width % block;
-  return width / block * block * block + rest * rest;
-}
-
 class BasisTransform final : public WithTable<Transform> {
  public:
   BasisTransform(const BasisOptions& options, const EdgeShape& shape)
-      : WithTable(2 * TableValues(static_cast<size_t>(shape.width), options.block), options.every),
-        options_(options) {}
+      : WithTable(2 * BlockBasis::Entries(static_cast<size_t>(shape.width), options.block),
+                  options.every),
+        basis_(static_cast<size_t>(shape.width), options.block) {}
 
   bool ByRow() const override { return false; }
 
@@ -41,88 +34,39 @@ class BasisTransform final : public WithTable<Transform> {
     const Bytes& table = table_.Send(
         frame.step, frame.training, [&](Bytes* fitted) { Fit(x, rows.count, frame.width, fitted); },
         side);
-    Load(table);
-    Turn(rows.count, frame.width, x, [](const float* basis, size_t n, const float* in, float* out) {
-      for (size_t k = 0; k < n; ++k) {
-        float sum = 0.0f;
-        for (size_t c = 0; c < n; ++c) sum += basis[k * n + c] * in[c];
-        out[k] = sum;
-      }
-    });
+    ISTHMUS_CHECK(basis_.Load(table));
+    float* turned = Room(&turned_, frame.width);
+    for (size_t r = 0; r < rows.count; ++r, x += frame.width) {
+      basis_.Forward(x, turned);
+      std::memcpy(x, turned, frame.width * sizeof(float));
+    }
   }
 
   absl::Status Read(const PartFrame& frame, RowBlock, ByteReader* side) override {
     const Bytes* table = nullptr;
     ISTHMUS_RETURN_IF_ERROR(table_.Receive(frame.step, side, &table));
-    Load(*table);
-    for (const float v : basis_) {
-      if (!(v >= -1.01f && v <= 1.01f))
-        return CorruptPart("basis", "an orthonormal basis", "values beyond 1");
-    }
-    return absl::OkStatus();
+    if (basis_.Load(*table)) return absl::OkStatus();
+    return CorruptPart("basis", "an orthonormal basis", "values beyond 1");
   }
 
-  // Sums over the basis rows from first to last, at every machine.
   void Inverse(const PartFrame& frame, RowBlock rows, float* x) override {
-    Turn(rows.count, frame.width, x, [](const float* basis, size_t n, const float* in, float* out) {
-      std::fill(out, out + n, 0.0f);
-      for (size_t k = 0; k < n; ++k)
-        for (size_t c = 0; c < n; ++c) out[c] += basis[k * n + c] * in[k];
-    });
+    float* turned = Room(&turned_, frame.width);
+    for (size_t r = 0; r < rows.count; ++r, x += frame.width) {
+      basis_.Inverse(x, turned);
+      std::memcpy(x, turned, frame.width * sizeof(float));
+    }
   }
 
  private:
-  template <typename Block>
-  void ForBlocks(size_t width, const Block& block) const {
-    size_t at = 0;
-    for (size_t begin = 0; begin < width; begin += options_.block) {
-      const size_t n = std::min(options_.block, width - begin);
-      block(begin, n, at);
-      at += n * n;
-    }
-  }
-
-  template <typename Product>
-  void Turn(size_t rows, size_t width, float* x, const Product& product) {
-    float* turned = Room(&turned_, options_.block);
-    for (size_t r = 0; r < rows; ++r, x += width) {
-      ForBlocks(width, [&](size_t begin, size_t n, size_t at) {
-        product(basis_.data() + at, n, x + begin, turned);
-        std::memcpy(x + begin, turned, n * sizeof(float));
-      });
-    }
-  }
-
   void Fit(const float* x, size_t rows, size_t width, Bytes* table) {
-    const size_t entries = table->size() / 2;
-    float* basis = Room(&fitted_, entries);
-    ForBlocks(width, [&](size_t begin, size_t n, size_t at) {
-      moments_.assign(n * n, 0.0);
-      for (size_t r = 0; r < rows; ++r) {
-        const float* row = x + r * width + begin;
-        for (size_t i = 0; i < n; ++i)
-          for (size_t j = 0; j < n; ++j)
-            moments_[i * n + j] += static_cast<double>(row[i]) * row[j];
-      }
-      eigen_.Solve(n, &moments_, &vectors_, &values_);
-      for (size_t i = 0; i < n * n; ++i) basis[at + i] = static_cast<float>(vectors_[i]);
-    });
-    HalfFromFloats(basis, entries, 1.0f, Room(&halves_, entries));
-    std::memcpy(table->data(), halves_.data(), table->size());
+    moments_.assign(basis_.entries(), 0.0);
+    for (size_t r = 0; r < rows; ++r) basis_.AddMoments(x + r * width, moments_.data());
+    basis_.Fit(moments_.data(), table);
   }
 
-  void Load(const Bytes& table) {
-    const size_t n = table.size() / 2;
-    std::memcpy(Room(&halves_, n), table.data(), table.size());
-    basis_.resize(n);
-    FloatsFromHalf(halves_.data(), n, 1.0f, basis_.data());
-  }
-
-  BasisOptions options_;
-  std::vector<uint16_t> halves_;
-  std::vector<float> basis_, turned_, fitted_;
-  SymmetricEigen eigen_;
-  std::vector<double> moments_, vectors_, values_;
+  BlockBasis basis_;
+  std::vector<double> moments_;
+  std::vector<float> turned_;
 };
 
 class BasisSpec final : public PartSpec {
@@ -137,7 +81,7 @@ class BasisSpec final : public PartSpec {
   }
   int64_t StateBytesFor(const EdgeShape& shape) const override {
     return SharedTable::StateBytesFor(
-        2 * TableValues(static_cast<size_t>(shape.width), options_.block));
+        2 * BlockBasis::Entries(static_cast<size_t>(shape.width), options_.block));
   }
 
  private:

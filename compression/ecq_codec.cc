@@ -8,12 +8,14 @@
 #include "absl/strings/numbers.h"
 #include "base/status.h"
 #include "compression/codec_table.h"
+#include "compression/ecq_basis.h"
 #include "compression/ecq_frame.h"
 
 namespace isthmus {
 namespace {
 
 constexpr double kLeastDb = -20;
+constexpr int64_t kMostBasis = 512;  // 0.5 MB a block; its eigenvectors take seconds
 
 const std::vector<std::string>& PredictWords() {
   static const auto* words = new std::vector<std::string>{"auto", "slot", "sample", "off"};
@@ -57,26 +59,32 @@ class EcqCodec final : public Codec {
     return Canonical(backward);
   }
   absl::StatusOr<std::unique_ptr<Encoder>> MakeEncoder(const EdgeShape& shape) const override {
-    return MakeEcqEncoder(options_, shape);
+    ISTHMUS_ASSIGN_OR_RETURN(std::unique_ptr<Encoder> encoder, MakeEcqEncoder(options_, shape));
+    if (options_.basis == 0) return encoder;
+    return MakeEcqBasisEncoder(options_, shape, std::move(encoder));
   }
   absl::StatusOr<std::unique_ptr<Decoder>> MakeDecoder(const EdgeShape& shape) const override {
-    return MakeEcqDecoder(options_, shape);
+    ISTHMUS_ASSIGN_OR_RETURN(std::unique_ptr<Decoder> decoder, MakeEcqDecoder(options_, shape));
+    if (options_.basis == 0) return decoder;
+    return MakeEcqBasisDecoder(options_, shape, std::move(decoder));
   }
   StateSize StateSizeFor(const EdgeShape& shape) const override {
-    return EcqStateSize(options_, shape);
+    StateSize size = EcqStateSize(options_, shape);
+    if (options_.basis > 0) size.ram_bytes += EcqBasisStateBytes(options_, shape);
+    return size;
   }
 
  private:
   static std::string Canonical(const EcqOptions& o) {
     static constexpr const char* kTargets[] = {"db", "bits", "bytes"};
     const int predict = o.slots ? (o.samples ? 0 : 1) : (o.samples ? 2 : 3);
-    return absl::StrCat("ecq(", kTargets[static_cast<size_t>(o.target)], "=", Number(o.value),
-                        o.has_floor ? absl::StrCat(",floor=", Number(o.floor_db)) : "",
-                        ",predict=", PredictWords()[static_cast<size_t>(predict)],
-                        ",slots=", o.num_slots,
-                        ",capacity=", o.capacity == 0 ? "all" : absl::StrCat(o.capacity),
-                        ",keep=", Number(o.keep), ",eval=", Number(o.eval_db),
-                        ",sens=", WeightingWords()[static_cast<size_t>(o.weighting)], ")");
+    return absl::StrCat(
+        "ecq(", kTargets[static_cast<size_t>(o.target)], "=", Number(o.value),
+        o.has_floor ? absl::StrCat(",floor=", Number(o.floor_db)) : "",
+        ",predict=", PredictWords()[static_cast<size_t>(predict)], ",slots=", o.num_slots,
+        ",capacity=", o.capacity == 0 ? "all" : absl::StrCat(o.capacity), ",keep=", Number(o.keep),
+        ",eval=", Number(o.eval_db), ",sens=", WeightingWords()[static_cast<size_t>(o.weighting)],
+        ",basis=", o.basis == 0 ? "off" : absl::StrCat(o.basis), ")");
   }
 
   std::string text_;
@@ -138,6 +146,15 @@ absl::Status ReadPredictors(const SpecArguments& arguments, EcqOptions* options)
                          capacity);
 }
 
+absl::Status ReadBasis(const SpecArguments& arguments, EcqOptions* options) {
+  if (arguments.Word("basis", "off") == "off") return absl::OkStatus();
+  ISTHMUS_ASSIGN_OR_RETURN(options->basis, arguments.Int("basis", 2, kMostBasis, 2));
+  if (options->weighting == EcqWeighting::kNone) return absl::OkStatus();
+  return InvalidArgument(
+      "codec ecq: basis: expected sens=off with it, whose channels it mixes, got ",
+      WeightingWords()[static_cast<size_t>(options->weighting)]);
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Codec>> MakeEcqCodec(const SpecPart& part,
@@ -145,7 +162,7 @@ absl::StatusOr<std::shared_ptr<const Codec>> MakeEcqCodec(const SpecPart& part,
   ISTHMUS_ASSIGN_OR_RETURN(
       const SpecArguments arguments,
       SpecArguments::Bind(part, {"db", "bits", "bytes", "floor", "predict", "slots", "capacity",
-                                 "keep", "eval", "sens", "store"}));
+                                 "keep", "eval", "sens", "store", "basis"}));
   EcqOptions options;
   ISTHMUS_RETURN_IF_ERROR(ReadTarget(arguments, &options));
   ISTHMUS_RETURN_IF_ERROR(ReadFloor(arguments, &options));
@@ -154,6 +171,7 @@ absl::StatusOr<std::shared_ptr<const Codec>> MakeEcqCodec(const SpecPart& part,
   ISTHMUS_RETURN_IF_ERROR(ReadNumber(arguments, "eval", 0, 40, &options.eval_db));
   ISTHMUS_ASSIGN_OR_RETURN(const int weighting, arguments.Choice("sens", WeightingWords(), 0));
   options.weighting = static_cast<EcqWeighting>(weighting);
+  ISTHMUS_RETURN_IF_ERROR(ReadBasis(arguments, &options));
   return std::make_shared<EcqCodec>(text, options);
 }
 

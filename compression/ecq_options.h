@@ -27,10 +27,11 @@ struct EcqOptions {
   bool slots = true;      // predict from the mean of rows of the same id
   bool samples = true;    // predict from the sample's last visit
   int64_t num_slots = 4096;
-  int64_t capacity = 0;                          // samples in the store; 0: as many as there are
-  bool mapped = false;                           // the rows of the store are in a file
-  double keep = 1.0;                             // gradients: share of the tokens that are sent
-  double eval_db = 6.0;                          // how much finer evaluation and generation are
+  int64_t capacity = 0;  // samples in the store; 0: as many as there are
+  bool mapped = false;   // the rows of the store are in a file
+  double keep = 1.0;     // gradients: share of the tokens that are sent
+  double eval_db = 6.0;  // how much finer evaluation and generation are
+  int64_t basis = 0;     // channels of a block in a learned orthonormal basis; 0: as they come
   EcqWeighting weighting = EcqWeighting::kNone;  // steps per channel by the loss's gradient
 };
 

@@ -69,6 +69,7 @@ std::vector<Case> Cases() {
         "policy(score=error,allocate=greedy,mean=5)+int(bits=4)+rans",
         "minifloat(e=2,m=1)+rans",
         "codebook(dynamic8)+rans",
+        "ecq(db=20,basis=16)",
         "ecq(db=20,sens=on)",
         "ecq(db=20,store=mmap)",
         "ecq(db=20,sens=gates)",

@@ -491,6 +491,52 @@ TEST(EcqSensitivity, GatesMoveStepsToWhereErrorsHurt) {
   EXPECT_GT(quiet, 3 * loud);
 }
 
+// ---------------------------------------------------------------- basis
+
+// Channels that share a few signals: what a basis saves is the mean log2 of the channels' sizes
+// over that of the directions', once it is learned, and its bytes come once.
+TEST(EcqBasis, CorrelatedChannelsCostWhatTheirDirectionsDo) {
+  constexpr int64_t kWidth = 64, kTokens = 128, kSignals = 8;
+  for (const Direction direction : {Direction::kForward, Direction::kBackward}) {
+    EdgeShape shape = Shape(kWidth, direction);
+    const std::vector<float> mix = Gaussians(900, kSignals * kWidth);
+    const auto rows = [&](uint64_t step) {
+      const std::vector<float> signal = Gaussians(step, kTokens * kSignals);
+      std::vector<float> x = Gaussians(1000 + step, kTokens * kWidth);
+      for (size_t t = 0; t < kTokens; ++t)
+        for (size_t c = 0; c < kWidth; ++c)
+          for (size_t k = 0; k < kSignals; ++k)
+            x[t * kWidth + c] += 2.0f * signal[t * kSignals + k] * mix[k * kWidth + c];
+      return x;
+    };
+    double bits[2] = {}, snr[2] = {};
+    size_t tables = 0;
+    for (const bool basis : {false, true}) {
+      const Ends ends = MakeEnds(basis ? "ecq(db=16,basis=64)" : "ecq(db=16)", shape);
+      for (uint64_t step = 0; step < 40; ++step) {
+        TestFrame frame;
+        frame.Set({{step, kTokens}}, step);
+        Bytes wire;
+        const std::vector<float> x = rows(step);
+        const std::vector<float> y = Through(ends, x, frame.context, &wire);
+        ASSERT_EQ(ends.encoder->StateHash(), ends.decoder->StateHash()) << step;
+        if (basis) tables += wire[0] == 2;
+        if (step >= 20) {
+          bits[basis] +=
+              8.0 * static_cast<double>(wire.size()) / static_cast<double>(x.size()) / 20;
+          snr[basis] += Snr(x, y) / 20;
+        }
+        Commit(ends, step);
+      }
+    }
+    std::printf("%s: %.2f bits at %.1f dB, with a basis %.2f at %.1f\n",
+                std::string(Name(direction)).c_str(), bits[0], snr[0], bits[1], snr[1]);
+    EXPECT_EQ(tables, 1u);
+    EXPECT_LT(bits[1], 0.7 * bits[0]);
+    EXPECT_NEAR(snr[1], snr[0], 0.5);
+  }
+}
+
 // ---------------------------------------------------------------- faults
 
 class EcqFaults : public testing::Test {
@@ -602,7 +648,7 @@ TEST(EcqSpec, CanonicalFormsParseToThemselves) {
   for (const char* spec :
        {"ecq(16)", "ecq(db=-4)", "ecq(bits=1.5,floor=12)", "ecq(bytes=20000,predict=slot,slots=64)",
         "ecq(db=4,keep=0.3,eval=0)", "ecq(20,sens=on,capacity=100,predict=sample)",
-        "ecq(14,sens=gates)", "ecq(14,store=mmap)", "ecq(12.5,predict=off)"}) {
+        "ecq(14,sens=gates)", "ecq(14,store=mmap)", "ecq(14,basis=128)", "ecq(12.5,predict=off)"}) {
     const auto codec = Codec::Parse(spec);
     ASSERT_TRUE(codec.ok()) << codec.status();
     const std::string canonical = (*codec)->canonical();
@@ -610,9 +656,9 @@ TEST(EcqSpec, CanonicalFormsParseToThemselves) {
     ASSERT_TRUE(again.ok()) << canonical << again.status();
     EXPECT_EQ((*again)->canonical(), canonical);
   }
-  for (const char* spec :
-       {"ecq", "ecq(db=16,bits=2)", "ecq(db=99)", "ecq(db=12,floor=3)", "ecq(db=12,keep=0)",
-        "ecq(db=12,predict=edge)", "ecq(12,slots=0)", "ecq(12,store=disk)"}) {
+  for (const char* spec : {"ecq", "ecq(db=16,bits=2)", "ecq(db=99)", "ecq(db=12,floor=3)",
+                           "ecq(db=12,keep=0)", "ecq(db=12,predict=edge)", "ecq(12,slots=0)",
+                           "ecq(12,store=disk)", "ecq(12,basis=1)", "ecq(12,basis=8,sens=on)"}) {
     EXPECT_FALSE(Codec::Parse(spec).ok()) << spec;
   }
 }
