@@ -20,8 +20,9 @@ absl::Status CheckFlags(const Invocation& in) {
   if (in.On("resume") && in.On("overwrite")) {
     return InvalidArgument("--resume, --overwrite: expected one of them, got both");
   }
-  if (in.Given("wait") && !in.Given("coordinator")) {
-    return InvalidArgument("--wait: expected --coordinator beside it, got none");
+  for (const char* flag : {"wait", "reconnect"}) {
+    if (in.Given(flag) && !in.Given("coordinator"))
+      return InvalidArgument("--", flag, ": expected --coordinator beside it, got none");
   }
   return absl::OkStatus();
 }
@@ -38,6 +39,7 @@ TrainContext ContextOf(const Invocation& in, const Job& job, Engine* engine, Pro
   context.engine = engine;
   context.coordinator = in.Text("coordinator");
   context.wait_s = in.Number("wait");
+  context.reconnect_s = in.Number("reconnect");
   context.resume = in.On("resume");
   context.overwrite = in.On("overwrite");
   context.threads = in.Integer("threads");
@@ -94,6 +96,13 @@ CliCommand TrainCommand() {
                  .value = "TIME",
                  .help = "for enough ready workers",
                  .fallback = "60s"},
+                {.name = "reconnect",
+                 .kind = FlagKind::kSeconds,
+                 .value = "TIME",
+                 .help = "cluster or network lost, or this device slept: go on from the newest "
+                         "checkpoint, until no step has finished "
+                         "for that long",
+                 .fallback = "0"},
                 {.name = "resume",
                  .kind = FlagKind::kSwitch,
                  .help = "go on from the newest checkpoint of the output folder"},

@@ -485,16 +485,40 @@ absl::Status TrainingRun::Fail(absl::Status status) {
   return status;
 }
 
-absl::StatusOr<Report> RunTraining(const Job& job, const TrainContext& context) {
-  TrainingRun run(job, context);
-  ISTHMUS_RETURN_IF_ERROR(run.Prepare());
-  if (run.done()) return std::move(run.report());
-  absl::Status status = run.Connect();
-  if (status.ok()) status = run.Train();
-  if (!status.ok()) return run.Fail(std::move(status));
-  Report report = std::move(run.report());
-  run.Close();
+namespace {
+
+absl::StatusOr<Report> RunOnce(TrainingRun* run) {
+  ISTHMUS_RETURN_IF_ERROR(run->Prepare());
+  if (run->done()) return std::move(run->report());
+  absl::Status status = run->Connect();
+  if (status.ok()) status = run->Train();
+  if (!status.ok()) return run->Fail(std::move(status));
+  Report report = std::move(run->report());
+  run->Close();
   return report;
+}
+
+}  // namespace
+
+absl::StatusOr<Report> RunTraining(const Job& job, const TrainContext& context) {
+  TrainContext now = context;
+  int64_t last_step = 0, progress_us = NowUs();
+  for (int64_t recoveries = 0;; ++recoveries) {
+    TrainingRun run(job, now, recoveries);
+    absl::StatusOr<Report> report = RunOnce(&run);
+    if (run.steps_done() > last_step) {
+      last_step = run.steps_done();
+      progress_us = NowUs();
+    }
+    const double left_s = context.reconnect_s - static_cast<double>(NowUs() - progress_us) * 1e-6;
+    if (report.ok() || !absl::IsUnavailable(report.status()) || left_s <= 0) return report;
+    if (context.progress != nullptr)
+      context.progress->Note(
+          absl::StrCat(report.status().message(), ": goes on when the cluster is back"));
+    now.resume = true;
+    now.overwrite = false;
+    now.wait_s = left_s;
+  }
 }
 
 }  // namespace isthmus

@@ -32,7 +32,8 @@ namespace isthmus {
 // Threads: one; what the coordinator says comes from its own thread into `outside_`.
 class TrainingRun {
  public:
-  TrainingRun(const Job& job, const TrainContext& context);
+  // `recoveries`: how often an earlier TrainingRun of this job was given up for this one.
+  TrainingRun(const Job& job, const TrainContext& context, int64_t recoveries = 0);
   ~TrainingRun();
 
   // Everything that can be refused: creates nothing. Sets done() when an earlier run completed.
@@ -48,6 +49,7 @@ class TrainingRun {
   absl::Status Fail(absl::Status status);
   void Close();
   Report& report() { return report_; }
+  int64_t steps_done() const { return last_step_done_; }
 
  private:
   // What the coordinator says while the run is busy.

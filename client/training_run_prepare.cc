@@ -35,13 +35,14 @@ std::string StoresLine(const Codec::StateSize& stores) {
 
 }  // namespace
 
-TrainingRun::TrainingRun(const Job& job, const TrainContext& context)
+TrainingRun::TrainingRun(const Job& job, const TrainContext& context, int64_t recoveries)
     : job_(job),
       context_(context),
       start_us_(NowUs()),
       threads_(context.threads > 0 ? context.threads : 1) {
   report_.isthmus_version = std::string(IsthmusVersion());
   report_.seed = job.train.seed;
+  report_.recoveries = recoveries;
   const Job::Tls& tls = job.security.tls;
   tls_ = context.tls.enabled() ? context.tls : TlsFiles{tls.ca, tls.cert, tls.key};
 }
