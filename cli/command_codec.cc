@@ -194,6 +194,15 @@ std::string BenchForPeople(const Json& report) {
                       "gradient, over that of its mini-batch\n");
 }
 
+// Tokens may be left out of gradients alone.
+bool IsForGradients(const Codec& codec) {
+  EdgeShape shape;
+  shape.width = 1;
+  const bool forward = codec.MakeEncoder(shape).ok();
+  shape.direction = Direction::kBackward;
+  return !forward && codec.MakeEncoder(shape).ok();
+}
+
 absl::Status Bench(const Invocation& in) {
   std::vector<std::string> texts = in.Texts("codec");
   if (texts.empty())
@@ -208,6 +217,7 @@ absl::Status Bench(const Invocation& in) {
   for (const Source& source : sources) {
     for (const auto& codec : codecs) {
       if (codec->ForwardOnly() && source.IsGradient()) continue;
+      if (source.capture.has_value() && !source.IsGradient() && IsForGradients(*codec)) continue;
       ISTHMUS_ASSIGN_OR_RETURN(Json row, BenchRow(codec->text(), source, sources));
       report["rows"].push_back(std::move(row));
     }
@@ -235,7 +245,9 @@ CliCommand CodecCommand() {
           .summary = "the codecs of this build; their rate, distortion and speed",
           .notes =
               "bench codes 4096 x 1024 made-up values of five kinds, or --input, on one core.\n"
-              "Codecs of activations alone have no row for gradients.",
+              "Codecs of activations alone have no row for gradients, codecs of gradients alone "
+              "none for "
+              "activations.",
           .flags = {{.name = "input",
                      .value = "FILE",
                      .help = "bench on this .npy file ('<f4'; the last dimension is the width) or "
