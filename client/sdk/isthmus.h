@@ -97,23 +97,26 @@ typedef struct isthmus_run_options {
   const char* tls_ca;      /* PEM files; NULL: the job's security.tls */
   const char* tls_cert;
   const char* tls_key;
-  int32_t insecure;    /* 1: allows an address beyond this machine without TLS */
-  int32_t resume;      /* 1: go on from the output folder's newest checkpoint */
-  int32_t overwrite;   /* 1: replace an earlier run there */
-  double wait_s;       /* for a coordinator with enough workers; 0: 60 */
-  int64_t threads;     /* compute threads; 0: chosen */
-  int64_t max_bytes;   /* stop before a step that takes the run's traffic beyond; 0: no limit */
-  int64_t num_samples; /* distinct samples that `batches` will give; 0: unknown */
+  int32_t insecure;   /* 1: allows an address beyond this machine without TLS */
+  int32_t resume;     /* 1: go on from the output folder's newest checkpoint */
+  int32_t overwrite;  /* 1: replace an earlier run there */
+  double wait_s;      /* for a coordinator with enough workers; 0: 60 */
+  double reconnect_s; /* after a lost cluster or a sleep: go on from the newest checkpoint, until no
+                         step has finished for that long; `batches` is asked for the steps after it
+                         once more. 0: the run ends */
+  int64_t threads;    /* compute threads; 0: chosen */
+  int64_t max_bytes;  /* stop before a step that takes the run's traffic beyond; 0: no limit */
+  int64_t num_samples;      /* distinct samples that `batches` will give; 0: unknown */
   isthmus_batch_fn batches; /* NULL: the job's data.train; else the job has none, and train.steps */
   isthmus_batch_fn evaluation;  /* NULL: the job's data.eval */
   isthmus_progress_fn progress; /* after every step; may be NULL */
   isthmus_note_fn note;         /* may be NULL */
   void* user;
 } isthmus_run_options;
-#define ISTHMUS_RUN_OPTIONS_INIT                                                                   \
-  {                                                                                                \
-    sizeof(isthmus_run_options), NULL, NULL, 0, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, NULL, \
-        NULL, NULL, NULL, NULL                                                                     \
+#define ISTHMUS_RUN_OPTIONS_INIT                                                                \
+  {                                                                                             \
+    sizeof(isthmus_run_options), NULL, NULL, 0, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, \
+        NULL, NULL, NULL, NULL, NULL                                                            \
   }
 
 typedef struct isthmus_run isthmus_run;

@@ -61,7 +61,7 @@ struct RunOptions {
   std::vector<std::string> settings;
   std::string tls_ca, tls_cert, tls_key;
   bool insecure = false, resume = false, overwrite = false;
-  double wait_s = 0.0;
+  double wait_s = 0.0, reconnect_s = 0.0;
   int64_t threads = 0, max_bytes = 0, num_samples = 0;
 };
 
@@ -113,6 +113,7 @@ class Run {
     options.resume = options_.resume;
     options.overwrite = options_.overwrite;
     options.wait_s = options_.wait_s;
+    options.reconnect_s = options_.reconnect_s;
     options.threads = options_.threads;
     options.max_bytes = options_.max_bytes;
     options.num_samples = options_.num_samples;

@@ -33,9 +33,11 @@ absl::Status CheckOptions(const isthmus_run_options& options) {
     return InvalidArgument("evaluation: expected batches beside it, got none");
   if (options.num_settings > 0 && options.settings == nullptr)
     return InvalidArgument("settings: expected ", options.num_settings, " texts, got none");
-  if (options.wait_s < 0 || options.threads < 0 || options.max_bytes < 0 || options.num_samples < 0)
+  if (options.wait_s < 0 || options.reconnect_s < 0 || options.threads < 0 ||
+      options.max_bytes < 0 || options.num_samples < 0)
     return InvalidArgument(
-        "wait_s, threads, max_bytes, num_samples: expected numbers from 0, got a negative one");
+        "wait_s, reconnect_s, threads, max_bytes, num_samples: expected numbers from 0, got a "
+        "negative one");
   return absl::OkStatus();
 }
 
@@ -64,6 +66,7 @@ absl::Status FillContext(isthmus_run* run) {
   TrainContext& context = run->context;
   context.coordinator = options.coordinator;
   if (options.wait_s > 0) context.wait_s = options.wait_s;
+  context.reconnect_s = options.reconnect_s;
   context.resume = options.resume != 0;
   context.overwrite = options.overwrite != 0;
   context.threads = options.threads;

@@ -1,9 +1,8 @@
 // The C interface as a program has it: the shared library, against a cluster of processes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
-#include <atomic>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -72,6 +71,13 @@ struct Feed {
 };
 
 class SdkTest : public ClusterTest {
+ public:
+  void RestartWorker() {
+    worker_->Signal(SIGKILL);
+    worker_->Wait();
+    worker_ = StartWorker("w0", {"--model-root", ISTHMUS_SOURCE_DIR "/examples"});
+  }
+
  protected:
   void SetUp() override {
     ClusterTest::SetUp();
@@ -171,6 +177,32 @@ TEST_F(SdkTest, StopFromAnotherThreadEndsTheWaitForWorkers) {
   EXPECT_EQ(isthmus_run_train(run), ISTHMUS_INVALID_ARGUMENT);  // once
   isthmus_run_free(run);
   EXPECT_THAT(feed.losses, IsEmpty());
+}
+
+TEST_F(SdkTest, GoesOnWhenItsWorkerIsBack) {
+  Feed whole;
+  ASSERT_EQ(Train(JobText(12, "whole"), Options(&whole), &whole), ISTHMUS_OK)
+      << isthmus_last_error();
+  struct Lossy : Feed {
+    SdkTest* test = nullptr;
+  } feed;
+  feed.test = this;
+  isthmus_run_options options = Options(&feed);
+  options.reconnect_s = 60;
+  options.progress = [](void* user, const isthmus_progress* progress) {
+    auto* lossy = static_cast<Lossy*>(user);
+    const bool first = lossy->losses.size() < 5;
+    Feed::Progress(static_cast<Feed*>(lossy), progress);
+    if (first && progress->step == 5) lossy->test->RestartWorker();
+  };
+  ASSERT_EQ(Train(JobText(12, "disturbed") + "checkpoint: {every_steps: 2}\n", options, &feed),
+            ISTHMUS_OK)
+      << isthmus_last_error();
+  EXPECT_GE(Json::parse(report_)["recoveries"], 1);
+  // Step 5 came after the checkpoint of step 4: it was done again.
+  std::vector<double> expected = whole.losses;
+  expected.insert(expected.begin() + 5, whole.losses[4]);
+  EXPECT_EQ(feed.losses, expected);
 }
 
 TEST_F(SdkTest, DataMayEndEarly) {

@@ -55,6 +55,7 @@ class RunOptions(ctypes.Structure):
         ("resume", c_int32),
         ("overwrite", c_int32),
         ("wait_s", c_double),
+        ("reconnect_s", c_double),
         ("threads", c_int64),
         ("max_bytes", c_int64),
         ("num_samples", c_int64),

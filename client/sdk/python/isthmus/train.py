@@ -92,7 +92,9 @@ class Run:
     `job`: a mapping or the text of a job file; with `batches` it has no data.train, and train.steps.
     `batches`: an iterable with an item for each step, or a function of the step's number (1-based)
     that returns one, None at the data's end. A resumed run asks a function for the steps that are
-    left; of an iterable it passes over the steps that were done.
+    left; of an iterable it passes over the steps that were done. `reconnect_s`: after a lost cluster
+    or a sleep of this device it goes on from the newest checkpoint, until no step has finished for
+    that long; it needs a function.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Run:
         threads: int = 0,
         max_bytes: int = 0,
         wait_s: float = 60.0,
+        reconnect_s: float = 0.0,
         tls_ca: Union[str, os.PathLike, None] = None,
         tls_cert: Union[str, os.PathLike, None] = None,
         tls_key: Union[str, os.PathLike, None] = None,
@@ -121,6 +124,8 @@ class Run:
         self._failure: Optional[BaseException] = None
         self._result = Result({})
         self._on_progress, self._on_note = on_progress, on_note
+        if reconnect_s > 0 and batches is not None and not callable(batches):
+            raise ValueError("reconnect_s: expected batches as a function, which can be asked again for a step")
         self._source = _source_of(batches)
         self._evaluation = evaluation
         self._fresh_sample = 1 << 63  # ids of samples without one
@@ -132,7 +137,7 @@ class Run:
         options.coordinator = lib.text_or_null(coordinator)
         options.tls_ca, options.tls_cert, options.tls_key = map(lib.text_or_null, (tls_ca, tls_cert, tls_key))
         options.insecure, options.resume, options.overwrite = int(insecure), int(resume), int(overwrite)
-        options.wait_s, options.threads = wait_s, threads
+        options.wait_s, options.reconnect_s, options.threads = wait_s, reconnect_s, threads
         options.max_bytes, options.num_samples = max_bytes, num_samples
         self._keep = [lib.PROGRESS_FN(self._progress), lib.NOTE_FN(self._note)]
         options.progress, options.note = self._keep
