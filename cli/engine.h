@@ -1,4 +1,5 @@
-// The engine of this build, for the commands that compute.
+// The engines of a program, for the commands that compute. Each program links one of engine_full.cc
+// (isthmus: LibTorch and the on-device engine) and engine_edge.cc (isthmus-edge: no LibTorch).
 #ifndef ISTHMUS_CLI_ENGINE_H_
 #define ISTHMUS_CLI_ENGINE_H_
 
@@ -11,11 +12,18 @@
 
 namespace isthmus {
 
-// --threads and --device.
+// Call first thing in main: what an engine wants of its process.
+void PrepareProcess(char** argv);
+
+// --engine, --threads and --device.
 std::vector<Flag> ComputeFlags();
 
-// As those flags say. kInvalidArgument naming --device for one that this build or machine has not.
+// As those flags say. kInvalidArgument naming --device for one that this build, machine or engine
+// has not.
 absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Invocation& invocation);
+
+// The flag that says how many threads compute, the same in both programs.
+Flag ThreadsFlag();
 
 }  // namespace isthmus
 

@@ -1,5 +1,5 @@
-// The `isthmus` program: finds the command, reads its flags, runs it, turns its status into an exit
-// status.
+// The `isthmus` and `isthmus-edge` programs: finds the command, reads its flags, runs it, turns its
+// status into an exit status.
 #include <unistd.h>
 
 #include <cstdlib>
@@ -10,11 +10,11 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "cli/commands.h"
+#include "cli/engine.h"
 #include "cli/exit_status.h"
 #include "cli/nearest.h"
 #include "cli/output.h"
 #include "client/interrupt.h"
-#include "engine/torch/environment.h"
 #include "link/grpc_environment.h"
 
 namespace isthmus {
@@ -80,7 +80,7 @@ absl::Status Run(const std::vector<std::string>& words) {
 }  // namespace isthmus
 
 int main(int argc, char** argv) {
-  isthmus::TuneProcess(argv);
+  isthmus::PrepareProcess(argv);
   const absl::Status status = isthmus::Run(std::vector<std::string>(argv + 1, argv + argc));
   if (!status.ok()) {
     const std::string line = isthmus::ErrorLine(status);

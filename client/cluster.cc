@@ -16,6 +16,7 @@ std::vector<std::string> WorkerArguments(const ClusterOptions& options, const st
                                         "--listen=127.0.0.1:0",
                                         "--metrics=off",
                                         absl::StrCat("--name=", name),
+                                        absl::StrCat("--engine=", options.engine),
                                         absl::StrCat("--device=", options.device),
                                         absl::StrCat("--threads=", options.threads)};
   if (!options.model_root.empty()) {

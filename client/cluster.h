@@ -18,9 +18,10 @@ struct ClusterOptions {
   int64_t workers = 2;
   int64_t threads = 0;  // of each worker; 0: its own choice
   std::string device = "cpu";
-  std::string model_root;       // where workers look for the model
-  std::string state_dir;        // workers get FOLDER/w0 …; "": nothing outlives them
-  double link_rate_mbps = 0.0;  // emulation; 0: none
+  std::string engine = "torch";  // of each worker
+  std::string model_root;        // where workers look for the model
+  std::string state_dir;         // workers get FOLDER/w0 …; "": nothing outlives them
+  double link_rate_mbps = 0.0;   // emulation; 0: none
   double link_delay_ms = 0.0;
   std::string dump_dir;  // workers keep there what they send; "": they do not
   int64_t dump_steps = 0;

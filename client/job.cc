@@ -2,9 +2,12 @@
 
 #include <cmath>
 #include <filesystem>
+#include <optional>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "client/job_fields.h"
@@ -16,6 +19,25 @@ namespace isthmus {
 namespace {
 
 constexpr int64_t kMaxJobBytes = int64_t{1} << 20;
+
+// "48MiB" in bytes; nullopt for another form or more than kMany.
+std::optional<int64_t> BytesOf(absl::string_view text) {
+  static constexpr struct {
+    absl::string_view name;
+    double bytes;
+  } kUnits[] = {{"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"KB", 1e3},
+                {"MB", 1e6},     {"GB", 1e9},     {"B", 1.0}};
+  for (const auto& unit : kUnits) {
+    absl::string_view number = text;
+    double value = 0.0;
+    if (!absl::ConsumeSuffix(&number, unit.name)) continue;
+    if (!absl::SimpleAtod(number, &value) || !(value >= 0.0)) return std::nullopt;
+    const double bytes = value * unit.bytes;
+    if (bytes > static_cast<double>(kMany)) return std::nullopt;
+    return static_cast<int64_t>(bytes);
+  }
+  return std::nullopt;
+}
 
 // Takes the values of a checked tree over into a Job; the first error is kept.
 class JobReader {
@@ -90,6 +112,25 @@ class JobReader {
       if (!number.ok() || *number < 0) return Refuse(key, "an integer from 0 to 2^64-1", *value);
     }
     out = value->get<uint64_t>();
+  }
+
+  // Bytes: a number, or one with a unit ("48MiB").
+  void Size(const char* key, int64_t& out) {
+    const Json* value = Find(key);
+    if (value == nullptr) return;
+    if (value->is_number()) return Int(key, out, {0, kMany});
+    const std::optional<int64_t> bytes =
+        value->is_string() ? BytesOf(*value->get_ptr<const std::string*>()) : std::nullopt;
+    if (!bytes.has_value()) return Refuse(key, "a size such as 48MiB", *value);
+    out = *bytes;
+  }
+
+  void Text(const char* key, std::string& out) {
+    const Json* value = Find(key);
+    if (value == nullptr) return;
+    if (!value->is_string() || value->get_ptr<const std::string*>()->empty())
+      return Refuse(key, "a name", *value);
+    out = value->get<std::string>();
   }
 
   void Real(const char* key, double& out, RealRange range) {
@@ -197,14 +238,6 @@ absl::Status ApplyOverride(absl::string_view text, Json* root) {
   return SetJobKey(key, *std::move(value), root);
 }
 
-absl::Status CheckNotInBuild(const Json& root) {
-  const Json* optimizer = FindJobKey(root, "train.optimizer.name");
-  if (optimizer != nullptr && *optimizer == "adamw8bit")
-    return InvalidArgument(
-        "train.optimizer.name: expected adamw or sgd, got adamw8bit, which is not in this build");
-  return absl::OkStatus();
-}
-
 absl::Status CheckRequired(const Job& job) {
   if (job.model.empty()) return InvalidArgument("model: expected a path, got nothing");
   if (job.output.empty()) return InvalidArgument("output: expected a path, got nothing");
@@ -250,6 +283,7 @@ absl::string_view Name(LabelsAt value) { return Words(value)[static_cast<size_t>
 absl::string_view Name(TrainMethod value) { return Words(value)[static_cast<size_t>(value)]; }
 absl::string_view Name(OptimizerName value) { return Words(value)[static_cast<size_t>(value)]; }
 absl::string_view Name(RateSchedule value) { return Words(value)[static_cast<size_t>(value)]; }
+absl::string_view Name(UpdateSet value) { return Words(value)[static_cast<size_t>(value)]; }
 absl::string_view Name(PipelineSchedule value) { return Words(value)[static_cast<size_t>(value)]; }
 
 absl::StatusOr<Job> ParseJob(absl::string_view yaml, const std::string& directory,
@@ -257,7 +291,6 @@ absl::StatusOr<Job> ParseJob(absl::string_view yaml, const std::string& director
   ISTHMUS_ASSIGN_OR_RETURN(Json root, YamlToJson(yaml));
   for (const std::string& text : overrides) ISTHMUS_RETURN_IF_ERROR(ApplyOverride(text, &root));
   ISTHMUS_RETURN_IF_ERROR(CheckJobKeys(root));
-  ISTHMUS_RETURN_IF_ERROR(CheckNotInBuild(root));
 
   std::error_code error;
   const std::filesystem::path folder = std::filesystem::absolute(

@@ -24,8 +24,9 @@ enum class Init { kPretrained, kRandom };                    // pretrained | ran
 enum class ComputeType { kFp32, kBf16 };                     // fp32 | bf16
 enum class LabelsAt { kClient, kServer };                    // client (U-shape) | server (vanilla)
 enum class TrainMethod { kLora, kFull };                     // lora | full
-enum class OptimizerName { kAdamW, kSgd };                   // adamw | sgd
+enum class OptimizerName { kAdamW, kAdamW8Bit, kSgd };       // adamw | adamw8bit | sgd
 enum class RateSchedule { kConstant, kLinear, kCosine };     // constant | linear | cosine
+enum class UpdateSet { kAll, kAuto };                        // all | auto
 enum class PipelineSchedule { k1F1B, kGpipe, kSequential };  // 1f1b | gpipe | sequential
 
 // The word the job file has for a value.
@@ -35,6 +36,7 @@ absl::string_view Name(LabelsAt value);
 absl::string_view Name(TrainMethod value);
 absl::string_view Name(OptimizerName value);
 absl::string_view Name(RateSchedule value);
+absl::string_view Name(UpdateSet value);
 absl::string_view Name(PipelineSchedule value);
 
 // Every key of a job file, with its default. Paths are absolute after ParseJob.
@@ -128,6 +130,13 @@ struct Job {
     double delay_ms = 0;
     bool given() const { return rate_mbps > 0 || delay_ms > 0; }
   } link;
+
+  // The client's part on the on-device engine (--engine edge, isthmus-edge).
+  struct Edge {
+    std::string weights = "f32";     // how its frozen base is held: int8, int4g64 ...
+    int64_t memory_limit_bytes = 0;  // 0: none
+    UpdateSet update = UpdateSet::kAll;
+  } edge;
 
   std::string output;  // directory
 };

@@ -32,8 +32,9 @@ inline constexpr const char* kInitWords[] = {"pretrained", "random"};
 inline constexpr const char* kComputeTypeWords[] = {"fp32", "bf16"};
 inline constexpr const char* kLabelsAtWords[] = {"client", "server"};
 inline constexpr const char* kTrainMethodWords[] = {"lora", "full"};
-inline constexpr const char* kOptimizerWords[] = {"adamw", "sgd"};
+inline constexpr const char* kOptimizerWords[] = {"adamw", "adamw8bit", "sgd"};
 inline constexpr const char* kRateScheduleWords[] = {"constant", "linear", "cosine"};
+inline constexpr const char* kUpdateSetWords[] = {"all", "auto"};
 inline constexpr const char* kPipelineScheduleWords[] = {"1f1b", "gpipe", "sequential"};
 
 inline absl::Span<const char* const> Words(Init) { return kInitWords; }
@@ -42,11 +43,12 @@ inline absl::Span<const char* const> Words(LabelsAt) { return kLabelsAtWords; }
 inline absl::Span<const char* const> Words(TrainMethod) { return kTrainMethodWords; }
 inline absl::Span<const char* const> Words(OptimizerName) { return kOptimizerWords; }
 inline absl::Span<const char* const> Words(RateSchedule) { return kRateScheduleWords; }
+inline absl::Span<const char* const> Words(UpdateSet) { return kUpdateSetWords; }
 inline absl::Span<const char* const> Words(PipelineSchedule) { return kPipelineScheduleWords; }
 
-// `visit` has Path, Word, Bool, Int, OptionalInt, AutoInt, Unsigned, Real, RealPair, Texts and
-// Codecs. A value outside its own range (sequence_length 0), an empty path and an empty list mean
-// "not given". J is Job or const Job.
+// `visit` has Path, Word, Bool, Int, OptionalInt, AutoInt, Unsigned, Size, Real, RealPair, Text,
+// Texts and Codecs. A value outside its own range (sequence_length 0), an empty path and an empty
+// list mean "not given". J is Job or const Job.
 template <typename J, typename Visitor>
 void VisitJob(J& job, Visitor& visit) {
   visit.Path("model", job.model);
@@ -101,6 +103,9 @@ void VisitJob(J& job, Visitor& visit) {
   visit.Path("security.tls.key", job.security.tls.key);
   visit.Real("link.rate_mbps", job.link.rate_mbps, kNotNegative);
   visit.Real("link.delay_ms", job.link.delay_ms, kNotNegative);
+  visit.Text("edge.weights", job.edge.weights);
+  visit.Size("edge.memory_limit", job.edge.memory_limit_bytes);
+  visit.Word("edge.update", job.edge.update);
   visit.Path("output", job.output);
 }
 

@@ -43,6 +43,14 @@ class KeyList {
     keys.push_back(key);
   }
   template <typename... Rest>
+  void Size(const char* key, Rest&&...) {
+    keys.push_back(key);
+  }
+  template <typename... Rest>
+  void Text(const char* key, Rest&&...) {
+    keys.push_back(key);
+  }
+  template <typename... Rest>
   void Real(const char* key, Rest&&...) {
     keys.push_back(key);
   }
@@ -125,7 +133,6 @@ std::string NearestKey(absl::string_view name) {
 
 // Keys that the format has and this build has not.
 absl::string_view NotBuilt(absl::string_view name) {
-  if (name == "edge") return "the on-device engine is not in this build";
   if (name == "security.token") return "tokens are not in this build";
   return "";
 }

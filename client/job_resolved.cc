@@ -38,6 +38,8 @@ class JobWriter {
     }
   }
   void Unsigned(const char* key, uint64_t value) { Put(key, value); }
+  void Size(const char* key, int64_t value) { Put(key, value); }
+  void Text(const char* key, const std::string& value) { Put(key, value); }
   void Real(const char* key, double value, RealRange) { Put(key, value); }
   void RealPair(const char* key, double first, double second, RealRange) {
     Put(key, OrderedJson::array({first, second}));
@@ -63,6 +65,9 @@ class JobWriter {
 void DropUnused(const Job& job, OrderedJson* root) {
   OrderedJson& train = (*root)["train"];
   if (job.train.method != TrainMethod::kLora) train.erase("lora");
+  if (job.edge.weights == Job::Edge().weights && job.edge.memory_limit_bytes == 0 &&
+      job.edge.update == UpdateSet::kAll)
+    root->erase("edge");
   OrderedJson& optimizer = train["optimizer"];
   if (job.train.optimizer.name == OptimizerName::kSgd) {
     optimizer.erase("betas");

@@ -135,6 +135,9 @@ TrainSpec TrainSpecOf(const Job& job) {
   spec.recompute = job.train.recompute;
   spec.bf16 = job.dtype == ComputeType::kBf16;
   spec.seed = job.train.seed;
+  spec.edge.weights = job.edge.weights;
+  spec.edge.memory_limit_bytes = job.edge.memory_limit_bytes;
+  spec.edge.update = std::string(Name(job.edge.update));
   return spec;
 }
 

@@ -62,6 +62,7 @@ absl::Status ClientSession::Start(const std::string& token, const ClientSessionO
   TrainSpec train = TrainSpecFromProto(plan_.train());
   train.threads = options.threads;
   train.device = options.device;
+  train.edge = options.edge;
   // Workers load while this party does.
   ISTHMUS_RETURN_IF_ERROR(Dial(token, options.grpc));
   const bool shared = plan_.shared_embedding() && LossParty(plan_) != kClientParty;

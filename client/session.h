@@ -32,6 +32,7 @@ struct ClientSessionOptions {
   Engine* engine = nullptr;
   int64_t threads = 0;
   std::string device = "cpu";
+  EdgeSpec edge;          // this party's alone: plans do not carry it
   std::string state_dir;  // memory-mapped stores
   GrpcOptions grpc;
   EdgeDumpOptions dump;  // what the client sends

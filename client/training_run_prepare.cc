@@ -266,6 +266,7 @@ absl::Status TrainingRun::StartCluster() {
   options.workers = EmbeddedStages(job_, config_);
   options.threads = threads_;
   options.device = context_.device;
+  options.engine = EngineWord(*context_.engine);
   options.model_root = job_.model;
   // Codec state goes to the checkpoints: only store files need a place.
   if (stores_.file_bytes > 0) options.state_dir = output_->Path("state");
@@ -321,6 +322,7 @@ absl::Status TrainingRun::OpenSession() {
   options.engine = context_.engine;
   options.threads = threads_;
   options.device = context_.device;
+  options.edge = TrainSpecOf(job_).edge;
   options.state_dir = output_->Path("state");
   options.dump = context_.dump;
   if (cluster_ == nullptr) options.grpc.tls = tls_;

@@ -14,6 +14,11 @@ int64_t MicroBatch::tokens() const {
   return std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
 }
 
+absl::StatusOr<MemoryPlan> Engine::PlanMemory(const ModelConfig&, const TrainSpec&,
+                                              absl::Span<const LayerRange>, bool) {
+  return MemoryPlan();
+}
+
 std::string EngineWord(const Engine& engine) {
   const std::string name = engine.name();
   return name.substr(0, name.find(' '));

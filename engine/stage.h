@@ -124,6 +124,12 @@ class Stage {
   virtual void ResetCache() = 0;
 };
 
+// The memory of an engine that plans it before a run.
+struct MemoryPlan {
+  int64_t bytes = 0;  // 0: the engine does not plan
+  std::string text;   // one line: the parts, and what is trained
+};
+
 class StageGroup {
  public:
   virtual ~StageGroup() = default;
@@ -169,6 +175,7 @@ class StageGroup {
     return WriteAll(OptimizerHeaders(), tensors);
   }
 
+  virtual MemoryPlan memory_plan() const { return {}; }
   virtual int64_t parameter_bytes() const = 0;  // weights held, trained state apart
   virtual int64_t trained_bytes() const = 0;    // trained tensors, gradients and optimizer state
 
@@ -187,6 +194,11 @@ class Engine {
   virtual absl::StatusOr<std::unique_ptr<StageGroup>> MakeStages(
       const ModelConfig& config, const TrainSpec& train, absl::Span<const LayerRange> ranges,
       WeightSource* weights, bool shared_embedding) = 0;
+  // What MakeStages would take of memory, from the sizes of train.edge alone. Reads no weights.
+  // kInvalidArgument as MakeStages, kResourceExhausted when it is more than the job's limit.
+  virtual absl::StatusOr<MemoryPlan> PlanMemory(const ModelConfig& config, const TrainSpec& train,
+                                                absl::Span<const LayerRange> ranges,
+                                                bool shared_embedding);
   // Seconds per token of one block forward and backward on this machine, measured on `config`'s
   // sizes; for the partitioner.
   struct Speed {

@@ -22,7 +22,35 @@ EdgeStage::EdgeStage(Weights* weights, WorkSpace* work, const LayerRange& range)
       work_(work),
       range_(range),
       head_(weights, work->pool()),
-      caches_(static_cast<size_t>(num_blocks())) {}
+      caches_(static_cast<size_t>(num_blocks())) {
+  if (!range.embedding) return;
+  while (passive_ < num_blocks() && !weights->Updates(range.first_layer + passive_)) ++passive_;
+}
+
+absl::Status EdgeStage::Reserve(int64_t count, int64_t tokens) {
+  Activations kept;
+  Carver sizes(nullptr);
+  const int64_t bytes = CarveKept(&sizes, tokens, &kept);
+  for (int64_t i = 0; i < count; ++i) {
+    ISTHMUS_RETURN_IF_ERROR(free_.emplace_back().Reserve(bytes, work_->account()));
+  }
+  return absl::OkStatus();
+}
+
+// The largest that is free: sizes settle after a few micro-batches.
+absl::StatusOr<Buffer> EdgeStage::TakeMemory(int64_t bytes) {
+  Buffer buffer;
+  if (!free_.empty()) {
+    const auto largest = std::max_element(
+        free_.begin(), free_.end(),
+        [](const Buffer& a, const Buffer& b) { return a.capacity() < b.capacity(); });
+    std::swap(buffer, *largest);
+    std::swap(*largest, free_.back());
+    free_.pop_back();
+  }
+  ISTHMUS_RETURN_IF_ERROR(buffer.Reserve(bytes, work_->account()));
+  return buffer;
+}
 
 BlockContext EdgeStage::ContextOf(int64_t block, const RowLayout& rows,
                                   const DropoutKey* dropout) const {
@@ -38,7 +66,7 @@ BlockContext EdgeStage::ContextOf(int64_t block, const RowLayout& rows,
 }
 
 float* EdgeStage::Behind(const Activations& kept, int64_t block) const {
-  const size_t next = static_cast<size_t>(block + 1);
+  const size_t next = static_cast<size_t>(block + 1 - passive_);
   return next < kept.blocks.size() ? kept.blocks[next].x : work_->work().rows;
 }
 
@@ -81,7 +109,12 @@ absl::StatusOr<StageOutput> EdgeStage::Forward(const MicroBatch& mb, Pass pass, 
     std::swap(kept, spare_.back());
     spare_.pop_back();
   }
-  ISTHMUS_RETURN_IF_ERROR(train ? Train(mb, in, &kept) : Evaluate(mb, rows, in));
+  if (train) {
+    ISTHMUS_RETURN_IF_ERROR(Train(mb, in, &kept));
+  } else {
+    ReadInput(mb.ids, rows, in, work_->work().rows);
+    RunBlocks(0, num_blocks(), rows, /*extend=*/false);
+  }
   StageOutput out;
   if (range_.head) {
     head_.Forward(mb, work_->work().rows, work_->work().head, &out, train ? &kept.head : nullptr);
@@ -92,40 +125,30 @@ absl::StatusOr<StageOutput> EdgeStage::Forward(const MicroBatch& mb, Pass pass, 
   return out;
 }
 
-absl::Status EdgeStage::Evaluate(const MicroBatch& mb, const RowLayout& rows, const Tensor& in) {
+void EdgeStage::RunBlocks(int64_t first, int64_t last, const RowLayout& rows, bool extend) {
   const Work& work = work_->work();
   BlockKept kept = work.kept;
   float* x = work.rows;
-  ReadInput(mb.ids, rows, in, x);
-  for (int64_t block = 0; block < num_blocks(); ++block) {
+  for (int64_t block = first; block < last; ++block) {
     std::swap(kept.x, x);
-    ForwardBlock(ContextOf(block, rows, nullptr), &kept, nullptr, x);
+    KvCache* cache = extend ? &caches_[static_cast<size_t>(block)] : nullptr;
+    ForwardBlock(ContextOf(block, rows, nullptr), &kept, cache, x);
   }
-  if (x != work.rows) {
-    std::memcpy(work.rows, x,
-                static_cast<size_t>(rows.tokens * weights_->config().hidden_size) * sizeof(float));
-  }
-  return absl::OkStatus();
+  if (x == work.rows) return;
+  const int64_t floats = rows.tokens * weights_->config().hidden_size;
+  std::memcpy(work.rows, x, static_cast<size_t>(floats) * sizeof(float));
 }
 
-// Cuts the arrays of a micro-batch from memory of its size.
-absl::Status EdgeStage::Carve(Activations* kept) const {
+// Cuts the arrays of a micro-batch; returns their size.
+int64_t EdgeStage::CarveKept(Carver* carver, int64_t tokens, Activations* kept) const {
   const ModelConfig& config = weights_->config();
-  const bool recompute = weights_->train().recompute;
-  const auto carve = [&](Carver* carver) {
-    for (BlockKept& block : kept->blocks) {
-      block = recompute ? BlockKept::CarveInput(carver, config, kept->tokens)
-                        : BlockKept::Carve(carver, config, kept->tokens);
-    }
-    if (range_.head) kept->head.rows = carver->Floats(kept->tokens * config.hidden_size);
-  };
-  Carver sizes(nullptr);
-  carve(&sizes);
-  kept->bytes = sizes.used();
-  ISTHMUS_ASSIGN_OR_RETURN(kept->memory, work_->TakeKept(kept->bytes));
-  Carver carver(kept->memory.data());
-  carve(&carver);
-  return absl::OkStatus();
+  kept->blocks.resize(static_cast<size_t>(num_blocks() - passive_));
+  for (BlockKept& block : kept->blocks) {
+    block = weights_->train().recompute ? BlockKept::CarveInput(carver, config, tokens)
+                                        : BlockKept::Carve(carver, config, tokens);
+  }
+  if (range_.head) kept->head.rows = carver->Floats(tokens * config.hidden_size);
+  return carver->used();
 }
 
 absl::Status EdgeStage::Train(const MicroBatch& mb, const Tensor& in, Activations* kept) {
@@ -138,13 +161,21 @@ absl::Status EdgeStage::Train(const MicroBatch& mb, const Tensor& in, Activation
   kept->dropout.step = mb.step;
   kept->dropout.samples = mb.samples;
   kept->dropout.lengths = mb.lengths;
-  kept->blocks.resize(static_cast<size_t>(num_blocks()));
-  ISTHMUS_RETURN_IF_ERROR(Carve(kept));
+  Carver sizes(nullptr);
+  kept->bytes = CarveKept(&sizes, kept->tokens, kept);
+  ISTHMUS_ASSIGN_OR_RETURN(kept->memory, TakeMemory(kept->bytes));
+  Carver carver(kept->memory.data());
+  CarveKept(&carver, kept->tokens, kept);
   const RowLayout rows = kept->rows();
-  ReadInput(mb.ids, rows, in, Behind(*kept, -1));
-  for (int64_t block = 0; block < num_blocks(); ++block) {
+  float* const passed = work_->work().rows;
+  ReadInput(mb.ids, rows, in, passed);
+  RunBlocks(0, passive_, rows, /*extend=*/false);
+  float* const first = Behind(*kept, passive_ - 1);
+  const int64_t floats = rows.tokens * weights_->config().hidden_size;
+  if (first != passed) std::memcpy(first, passed, static_cast<size_t>(floats) * sizeof(float));
+  for (int64_t block = passive_; block < num_blocks(); ++block) {
     const BlockContext context = ContextOf(block, rows, &kept->dropout);
-    BlockKept* own = &kept->blocks[static_cast<size_t>(block)];
+    BlockKept* own = &kept->blocks[static_cast<size_t>(block - passive_)];
     if (spec.recompute) {
       BlockKept passing = work_->work().kept;
       passing.x = own->x;
@@ -183,7 +214,7 @@ absl::StatusOr<Tensor> EdgeStage::Backward(uint32_t micro_batch, const Tensor& g
   } else {
     ISTHMUS_ASSIGN_OR_RETURN(grad_in, Hidden(kept.tokens));
   }
-  work_->GiveBack(std::move(kept.memory));
+  free_.push_back(std::move(kept.memory));
   spare_.push_back(std::move(kept));
   return grad_in;
 }
@@ -192,9 +223,9 @@ absl::StatusOr<Tensor> EdgeStage::Backward(uint32_t micro_batch, const Tensor& g
 void EdgeStage::BackwardBlocks(const Activations& kept, float* grad) {
   const RowLayout rows = kept.rows();
   const bool wants_input = !range_.embedding || weights_->train().full;
-  for (int64_t block = num_blocks() - 1; block >= 0; --block) {
+  for (int64_t block = num_blocks() - 1; block >= passive_; --block) {
     const BlockContext context = ContextOf(block, rows, &kept.dropout);
-    BlockKept own = kept.blocks[static_cast<size_t>(block)];
+    BlockKept own = kept.blocks[static_cast<size_t>(block - passive_)];
     if (weights_->train().recompute) {
       BlockKept again = work_->work().kept;
       again.x = own.x;
@@ -202,7 +233,7 @@ void EdgeStage::BackwardBlocks(const Activations& kept, float* grad) {
       ForwardBlock(context, &again, nullptr, work_->work().kept.x);
       own = again;
     }
-    BackwardBlock(context, own, wants_input || block > 0, grad);
+    BackwardBlock(context, own, wants_input || block > passive_, grad);
   }
 }
 
@@ -223,7 +254,7 @@ void EdgeStage::AddEmbeddingGradient(const Activations& kept, const float* grad)
 }
 
 void EdgeStage::DropActivations() {
-  for (auto& [index, kept] : kept_) work_->GiveBack(std::move(kept.memory));
+  for (auto& [index, kept] : kept_) free_.push_back(std::move(kept.memory));
   kept_.clear();
 }
 
@@ -256,20 +287,10 @@ absl::StatusOr<Tensor> EdgeStage::Extend(absl::Span<const int32_t> ids, const Te
                            CheckExtension(weights_->config(), range_, cached_, ids, in));
   ISTHMUS_RETURN_IF_ERROR(GrowCaches(cached_ + fresh));
   ISTHMUS_RETURN_IF_ERROR(work_->Reserve(fresh, cached_ + fresh));
-  const Work& work = work_->work();
   const int32_t length = static_cast<int32_t>(fresh);
   const RowLayout rows = {{&length, 1}, fresh, cached_ + fresh, cached_};
-  BlockKept kept = work.kept;
-  float* x = work.rows;
-  ReadInput(ids, rows, in, x);
-  for (int64_t block = 0; block < num_blocks(); ++block) {
-    std::swap(kept.x, x);
-    ForwardBlock(ContextOf(block, rows, nullptr), &kept, &caches_[static_cast<size_t>(block)], x);
-  }
-  if (x != work.rows) {
-    std::memcpy(work.rows, x,
-                static_cast<size_t>(fresh * weights_->config().hidden_size) * sizeof(float));
-  }
+  ReadInput(ids, rows, in, work_->work().rows);
+  RunBlocks(0, num_blocks(), rows, /*extend=*/true);
   cached_ += fresh;
   return range_.head ? LastLogits(fresh) : Hidden(fresh);
 }

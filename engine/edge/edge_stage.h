@@ -21,6 +21,8 @@ class EdgeStage : public Stage {
  public:
   // Both outlive the stage; `work` is shared by the stages of a party, which take turns.
   EdgeStage(Weights* weights, WorkSpace* work, const LayerRange& range);
+  // Sets memory aside for `count` micro-batches of this size that await their backward pass.
+  absl::Status Reserve(int64_t count, int64_t tokens);
 
   const LayerRange& range() const override { return range_; }
   absl::StatusOr<StageOutput> Forward(const MicroBatch& mb, Pass pass, const Tensor& in) override;
@@ -44,14 +46,16 @@ class EdgeStage : public Stage {
   };
 
   int64_t num_blocks() const { return range_.last_layer - range_.first_layer; }
+  int64_t CarveKept(Carver* carver, int64_t tokens, Activations* kept) const;
+  absl::StatusOr<Buffer> TakeMemory(int64_t bytes);
   BlockContext ContextOf(int64_t block, const RowLayout& rows, const DropoutKey* dropout) const;
   // The place of block i's output: the next block's input, or the work space's rows behind the
   // last.
   float* Behind(const Activations& kept, int64_t block) const;
   void ReadInput(absl::Span<const int32_t> ids, const RowLayout& rows, const Tensor& in,
                  float* x) const;
-  absl::Status Evaluate(const MicroBatch& mb, const RowLayout& rows, const Tensor& in);
-  absl::Status Carve(Activations* kept) const;
+  // Blocks first .. last - 1 over the work space's rows, keeping nothing but what `extend` says.
+  void RunBlocks(int64_t first, int64_t last, const RowLayout& rows, bool extend);
   absl::Status Train(const MicroBatch& mb, const Tensor& in, Activations* kept);
   void BackwardBlocks(const Activations& kept, float* grad);
   void AddEmbeddingGradient(const Activations& kept, const float* grad);
@@ -62,9 +66,12 @@ class EdgeStage : public Stage {
   Weights* const weights_;
   WorkSpace* const work_;
   const LayerRange range_;
+  // Blocks behind a frozen embedding in which nothing is trained: no backward pass reaches them.
+  int64_t passive_ = 0;
   const Head head_;
   std::map<uint32_t, Activations> kept_;
   std::vector<Activations> spare_;  // their vectors keep their memory
+  std::vector<Buffer> free_;        // of activations that were used up
   std::vector<KvCache> caches_;     // one for each block
   int64_t cache_positions_ = 0;     // room
   int64_t cached_ = 0;

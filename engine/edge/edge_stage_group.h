@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/edge/edge_stage.h"
+#include "engine/edge/update_choice.h"
 #include "engine/edge/weights.h"
 #include "engine/edge/work_space.h"
 #include "engine/stage.h"
@@ -15,11 +16,17 @@ namespace isthmus::edge {
 
 class EdgeStageGroup : public StageGroup {
  public:
+  // Chooses what is trained (update_choice.h) and makes it. With sizes in train.edge all memory is
+  // reserved here. kResourceExhausted when no choice fits the job's limit.
   static absl::StatusOr<std::unique_ptr<StageGroup>> Make(const ModelConfig& config,
                                                           const TrainSpec& train,
                                                           absl::Span<const LayerRange> ranges,
                                                           WeightSource* weights,
                                                           bool shared_embedding, int threads);
+  // The plan that Make follows; nothing is loaded or allocated.
+  static absl::StatusOr<MemoryPlan> Plan(const ModelConfig& config, const TrainSpec& train,
+                                         absl::Span<const LayerRange> ranges, bool shared_embedding,
+                                         int threads);
 
   size_t size() const override { return stages_.size(); }
   Stage* stage(size_t i) override { return stages_[i].get(); }
@@ -36,12 +43,27 @@ class EdgeStageGroup : public StageGroup {
   absl::Status WriteState(const std::string& name, const Tensor& value) override {
     return trained().Write(name, value);
   }
+  MemoryPlan memory_plan() const override { return plan_; }
   int64_t parameter_bytes() const override { return weights_->frozen_bytes(); }
   int64_t trained_bytes() const override { return trained().bytes(); }
   // What the engine's buffers take now; see docs/edge.md.
   int64_t arena_bytes() const { return account_->used_bytes(); }
 
  private:
+  struct Chosen {
+    UpdateChoice update;
+    MemoryPlan plan;
+  };
+  static absl::StatusOr<Chosen> Choose(const ModelConfig& config, const TrainSpec& train,
+                                       absl::Span<const LayerRange> ranges, bool shared_embedding,
+                                       int threads);
+  // `source` null: only counts, on an account that plans.
+  static absl::StatusOr<std::unique_ptr<EdgeStageGroup>> Build(
+      const ModelConfig& config, const TrainSpec& train, const UpdateChoice& update,
+      absl::Span<const LayerRange> ranges, WeightSource* source, bool shared_embedding, int threads,
+      std::shared_ptr<MemoryAccount> account);
+  absl::Status Reserve();
+  std::string Describe(const UpdateChoice& update) const;
   EdgeStageGroup(std::shared_ptr<MemoryAccount> account, std::unique_ptr<Weights> weights,
                  bool shared_embedding)
       : account_(std::move(account)),
@@ -53,6 +75,7 @@ class EdgeStageGroup : public StageGroup {
   const std::shared_ptr<MemoryAccount> account_;
   const std::unique_ptr<Weights> weights_;
   const bool shared_embedding_;
+  MemoryPlan plan_;
   std::unique_ptr<WorkSpace> work_;
   std::vector<std::unique_ptr<EdgeStage>> stages_;
 };

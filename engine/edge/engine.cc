@@ -22,6 +22,9 @@ absl::Status CheckTrain(const TrainSpec& train) {
         "dtype: expected fp32, got bf16, which the on-device engine does not "
         "compute in (edge: {weights: bf16} stores it)");
   }
+  if (train.edge.update == "auto" && train.edge.memory_limit_bytes <= 0) {
+    return InvalidArgument("edge.update: expected a memory_limit with auto, got none (job)");
+  }
   return absl::OkStatus();
 }
 
@@ -39,6 +42,13 @@ class EdgeEngine : public Engine {
     ISTHMUS_RETURN_IF_ERROR(CheckTrain(train));
     return edge::EdgeStageGroup::Make(config, train, ranges, weights, shared_embedding,
                                       ThreadsFor(train));
+  }
+
+  absl::StatusOr<MemoryPlan> PlanMemory(const ModelConfig& config, const TrainSpec& train,
+                                        absl::Span<const LayerRange> ranges,
+                                        bool shared_embedding) override {
+    ISTHMUS_RETURN_IF_ERROR(CheckTrain(train));
+    return edge::EdgeStageGroup::Plan(config, train, ranges, shared_embedding, ThreadsFor(train));
   }
 
   absl::StatusOr<Speed> MeasureBlock(const ModelConfig& config, const TrainSpec& train,

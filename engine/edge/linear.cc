@@ -35,10 +35,10 @@ bool Drops(const LinearContext& context) {
   return context.dropout != nullptr && context.dropout->rate > 0.0;
 }
 
-// The adapter's input: x, or x with dropout.
+// The adapter's input: x, or x with dropout where it is trained.
 const float* AdapterInput(const Linear& linear, const LinearContext& context, const float* x,
                           int64_t rows) {
-  if (!Drops(context)) return x;
+  if (!linear.trains_adapter() || !Drops(context)) return x;
   const LinearWork& work = *context.work;
   const int64_t count = rows * linear.in;
   FillDropoutMask(*context.dropout, linear.layer, linear.module, linear.in,
@@ -55,26 +55,32 @@ void LowRank(const Linear& linear, const LinearContext& context, const float* in
   kernels::ScaleElements(linear.lora_scale, rows * linear.rank, low);
 }
 
-void AdapterGradient(const Linear& linear, const LinearContext& context, const float* x,
-                     const float* dy, int64_t rows, float* dx) {
+// Adds the gradients of A and B; work.grad_low is that of the rank-wide rows.
+void FactorGradients(const Linear& linear, const LinearContext& context, const float* x,
+                     const float* dy, int64_t rows) {
   const LinearWork& work = *context.work;
   const float* input = AdapterInput(linear, context, x, rows);
   LowRank(linear, context, input, rows, work.low);
   MatmulF32(Transposed(dy, linear.out), Rows(work.low, linear.rank), linear.out, linear.rank, rows,
             linear.lora_b.gradient, Options(context, true));
+  MatmulF32(Transposed(work.grad_low, linear.rank), Rows(input, linear.in), linear.rank, linear.in,
+            rows, linear.lora_a.gradient, Options(context, true));
+}
+
+void AdapterGradient(const Linear& linear, const LinearContext& context, const float* x,
+                     const float* dy, int64_t rows, float* dx) {
+  const LinearWork& work = *context.work;
   MatmulF32(Rows(dy, linear.out), Rows(linear.lora_b.values, linear.rank), rows, linear.rank,
             linear.out, work.grad_low, Options(context, false));
   kernels::ScaleElements(linear.lora_scale, rows * linear.rank, work.grad_low);
-  MatmulF32(Transposed(work.grad_low, linear.rank), Rows(input, linear.in), linear.rank, linear.in,
-            rows, linear.lora_a.gradient, Options(context, true));
+  if (linear.trains_adapter()) FactorGradients(linear, context, x, dy, rows);
   if (dx == nullptr) return;
-  if (!Drops(context)) {
-    MatmulF32(Rows(work.grad_low, linear.rank), Rows(linear.lora_a.values, linear.in), rows,
-              linear.in, linear.rank, dx, Options(context, true));
-    return;
-  }
+  // The mask is still that of FactorGradients.
+  const bool drops = linear.trains_adapter() && Drops(context);
+  float* const to = drops ? work.dropped : dx;
   MatmulF32(Rows(work.grad_low, linear.rank), Rows(linear.lora_a.values, linear.in), rows,
-            linear.in, linear.rank, work.dropped, Options(context, false));
+            linear.in, linear.rank, to, Options(context, /*accumulate=*/!drops));
+  if (!drops) return;
   const int64_t count = rows * linear.in;
   kernels::MultiplyElements(work.dropped, work.mask, count, work.dropped);
   kernels::AddElements(dx, work.dropped, count, dx);

@@ -43,7 +43,7 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 }
 
 void Buffer::Free() {
-  if (data_ == nullptr) return;
+  if (capacity_ == 0) return;
   std::free(data_);
   account_->Return(capacity_);
   data_ = nullptr;
@@ -55,15 +55,14 @@ absl::Status Buffer::Reserve(int64_t bytes, const std::shared_ptr<MemoryAccount>
   Free();
   const int64_t wanted = Padded(bytes);
   ISTHMUS_RETURN_IF_ERROR(account->Take(wanted));
+  account_ = account;
+  capacity_ = wanted;
+  if (account->plans()) return absl::OkStatus();
   data_ = static_cast<uint8_t*>(
       std::aligned_alloc(static_cast<size_t>(kLine), static_cast<size_t>(wanted)));
-  if (data_ == nullptr) {
-    account->Return(wanted);
-    return ResourceExhausted("memory: expected ", wanted, " bytes, got none (engine edge)");
-  }
-  capacity_ = wanted;
-  account_ = account;
-  return absl::OkStatus();
+  if (data_ != nullptr) return absl::OkStatus();
+  Free();
+  return ResourceExhausted("memory: expected ", wanted, " bytes, got none (engine edge)");
 }
 
 uint8_t* Carver::Bytes(int64_t count) {

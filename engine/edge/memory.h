@@ -19,9 +19,14 @@
 namespace isthmus::edge {
 
 // Bytes in use and their limit. Shared by the buffers that it counts. Any thread.
+//
+// An account that `plans` hands out no memory: buffers have their size and no data. What is built
+// on it says what the same thing takes in earnest.
 class MemoryAccount {
  public:
-  explicit MemoryAccount(int64_t limit_bytes) : limit_bytes_(limit_bytes) {}  // 0: no limit
+  explicit MemoryAccount(int64_t limit_bytes, bool plans = false)  // 0: no limit
+      : limit_bytes_(limit_bytes), plans_(plans) {}
+  bool plans() const { return plans_; }
   // kResourceExhausted beyond the limit.
   absl::Status Take(int64_t bytes);
   void Return(int64_t bytes);
@@ -29,6 +34,7 @@ class MemoryAccount {
 
  private:
   const int64_t limit_bytes_;
+  const bool plans_;
   mutable Mutex mutex_;
   int64_t used_bytes_ ISTHMUS_GUARDED_BY(mutex_) = 0;
 };

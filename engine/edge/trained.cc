@@ -37,7 +37,7 @@ StateSign SignOf(int state) { return state == 0 ? StateSign::kSigned : StateSign
 
 absl::Status Zeros(int64_t bytes, const std::shared_ptr<MemoryAccount>& account, Buffer* buffer) {
   ISTHMUS_RETURN_IF_ERROR(buffer->Reserve(bytes, account));
-  std::memset(buffer->data(), 0, static_cast<size_t>(buffer->capacity()));
+  if (!account->plans()) std::memset(buffer->data(), 0, static_cast<size_t>(buffer->capacity()));
   return absl::OkStatus();
 }
 
@@ -67,13 +67,15 @@ absl::StatusOr<std::unique_ptr<TrainedTensors>> TrainedTensors::Make(
   return std::unique_ptr<TrainedTensors>(new TrainedTensors(kind, spec, std::move(account)));
 }
 
-absl::StatusOr<TrainedTensor*> TrainedTensors::Add(const std::string& name, const Shape& shape) {
+absl::StatusOr<TrainedTensor*> TrainedTensors::Add(const std::string& name, const Shape& shape,
+                                                   bool updated) {
   TrainedTensor& tensor = tensors_.emplace_back();
   tensor.name = name;
   tensor.shape = shape;
   tensor.count = Elements(shape);
   ISTHMUS_RETURN_IF_ERROR(Zeros(tensor.count * 4, account_, &tensor.values));
-  ISTHMUS_RETURN_IF_ERROR(AddState(&tensor));
+  tensor.updated = updated;
+  if (updated) ISTHMUS_RETURN_IF_ERROR(AddState(&tensor));
   return &tensor;
 }
 
@@ -87,6 +89,7 @@ absl::Status TrainedTensors::AddState(TrainedTensor* tensor) {
 }
 
 absl::StatusOr<Parameter> TrainedTensors::Use(TrainedTensor* tensor) {
+  if (!tensor->updated) return Parameter{tensor->values.floats(), nullptr};
   Buffer& gradient = tensor->gradients.emplace_back();
   ISTHMUS_RETURN_IF_ERROR(Zeros(tensor->count * 4, account_, &gradient));
   return Parameter{tensor->values.floats(), gradient.floats()};
@@ -131,7 +134,9 @@ void TrainedTensors::Update(TrainedTensor* tensor, double lr, double gradient_sc
 
 void TrainedTensors::Step(double lr, double gradient_scale) {
   ++steps_;
-  for (TrainedTensor& tensor : tensors_) Update(&tensor, lr, gradient_scale);
+  for (TrainedTensor& tensor : tensors_) {
+    if (tensor.updated) Update(&tensor, lr, gradient_scale);
+  }
   ZeroGradients();
 }
 
@@ -145,8 +150,10 @@ std::vector<TensorHeader> TrainedTensors::TrainedHeaders() const {
 std::vector<TensorHeader> TrainedTensors::OptimizerHeaders() const {
   std::vector<TensorHeader> headers;
   for (const std::string& state : state_names_) {
-    for (const TrainedTensor& tensor : tensors_)
+    for (const TrainedTensor& tensor : tensors_) {
+      if (!tensor.updated) continue;
       headers.push_back({absl::StrCat(state, "/", tensor.name), DType::kF32, tensor.shape});
+    }
   }
   headers.push_back({kSteps, DType::kI64, {1}});
   return headers;
@@ -156,6 +163,7 @@ TrainedTensors::Found TrainedTensors::Find(const std::string& name) const {
   for (const TrainedTensor& tensor : tensors_) {
     if (!absl::EndsWith(name, tensor.name)) continue;
     if (name == tensor.name) return {&tensor, -1};
+    if (!tensor.updated) continue;
     for (size_t i = 0; i < state_names_.size(); ++i) {
       if (name == absl::StrCat(state_names_[i], "/", tensor.name))
         return {&tensor, static_cast<int>(i)};

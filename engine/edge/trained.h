@@ -27,6 +27,7 @@ struct TrainedTensor {
   Shape shape;
   int64_t count = 0;
   Buffer values;
+  bool updated = true;            // false: it has its values and nothing else
   std::vector<Buffer> gradients;  // one for each use
   std::vector<Buffer> state;      // as the optimizer lays it out
 };
@@ -38,7 +39,8 @@ class TrainedTensors {
       const OptimizerSpec& spec, std::shared_ptr<MemoryAccount> account);
 
   // Adds a tensor of zeros and returns its place; tensors stay where they are. Model order.
-  absl::StatusOr<TrainedTensor*> Add(const std::string& name, const Shape& shape);
+  absl::StatusOr<TrainedTensor*> Add(const std::string& name, const Shape& shape,
+                                     bool updated = true);
   // A further use of a tensor.
   absl::StatusOr<Parameter> Use(TrainedTensor* tensor);
 

@@ -1,5 +1,7 @@
 #include "engine/edge/weights.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstring>
 #include <set>
@@ -42,6 +44,21 @@ float ElementOf(const Tensor& tensor, int64_t i) {
   return tensor.dtype() == DType::kBF16 ? FloatFromBf16(bits) : FloatFromF16(bits);
 }
 
+// The shape of a packed matrix over pages that nobody has written: they take no memory.
+absl::StatusOr<PackedMatrix> PlannedMatrix(int64_t out, int64_t in, const WeightFormatSpec& spec,
+                                           int64_t bytes) {
+  const size_t size = static_cast<size_t>(bytes);
+  void* pages = mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (pages == MAP_FAILED) {
+    return ResourceExhausted("memory: expected address space for ", bytes,
+                             " bytes, got none (plan)");
+  }
+  std::shared_ptr<const void> owner(pages,
+                                    [size](const void* p) { munmap(const_cast<void*>(p), size); });
+  return PackedMatrix::View({static_cast<const uint8_t*>(pages), size}, out, in, spec,
+                            std::move(owner));
+}
+
 // Embedding and head keep 8 bits per channel below formats of fewer: their error reaches every
 // logit, and they are looked up and multiplied once, not once per layer.
 WeightFormatSpec OuterFormat(const WeightFormatSpec& format) {
@@ -63,10 +80,11 @@ void RowTable::Read(int64_t row, float* out) const {
 absl::StatusOr<std::unique_ptr<Weights>> Weights::Load(const ModelConfig& config,
                                                        const TrainSpec& train,
                                                        absl::Span<const LayerRange> ranges,
-                                                       WeightSource* source,
+                                                       int64_t first_updated, WeightSource* source,
                                                        std::shared_ptr<MemoryAccount> account) {
   for (const LayerRange& range : ranges) ISTHMUS_RETURN_IF_ERROR(CheckRange(config, range));
-  auto weights = std::unique_ptr<Weights>(new Weights(config, train, std::move(account)));
+  auto weights =
+      std::unique_ptr<Weights>(new Weights(config, train, first_updated, std::move(account)));
   ISTHMUS_ASSIGN_OR_RETURN(weights->format_, ParseWeightFormat(train.edge.weights));
   weights->outer_format_ = OuterFormat(weights->format_);
   if (!train.full && !train.frozen) {
@@ -88,31 +106,39 @@ absl::Status Weights::LoadAll(absl::Span<const LayerRange> ranges, WeightSource*
     head |= range.head;
     for (int64_t layer = range.first_layer; layer < range.last_layer; ++layer) layers.insert(layer);
   }
+  has_head_ = head;
   ISTHMUS_RETURN_IF_ERROR(LoadFront(embedding, head, source));
   for (int64_t layer : layers) ISTHMUS_RETURN_IF_ERROR(LoadBlock(layer, source));
   return head ? LoadBack(source) : absl::OkStatus();
 }
 
 absl::StatusOr<TrainedTensor*> Weights::LoadTrained(const TensorInfo& info, WeightSource* source) {
+  ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, trained_->Add(info.name, info.shape));
+  if (source == nullptr) return tensor;
   ISTHMUS_ASSIGN_OR_RETURN(const Tensor stored, LoadChecked(info, source));
   ISTHMUS_ASSIGN_OR_RETURN(const Tensor values, ToF32(stored));
-  ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, trained_->Add(info.name, info.shape));
   std::memcpy(tensor->values.data(), values.data(), static_cast<size_t>(values.num_bytes()));
   DoneReading(stored.bytes());
   return tensor;
 }
 
-absl::StatusOr<const PackedMatrix*> Weights::Pack(const Tensor& stored, bool transposed,
-                                                  const WeightFormatSpec& spec) {
+absl::StatusOr<const PackedMatrix*> Weights::Pack(const TensorInfo& info, bool transposed,
+                                                  const WeightFormatSpec& spec,
+                                                  WeightSource* source) {
+  const int64_t out = info.shape[transposed ? 1 : 0], in = info.shape[transposed ? 0 : 1];
+  ISTHMUS_ASSIGN_OR_RETURN(const int64_t bytes, PackedMatrix::PackedBytes(out, in, spec));
+  ISTHMUS_RETURN_IF_ERROR(account_->Take(bytes));
+  frozen_bytes_ += bytes;
+  if (source == nullptr) {
+    ISTHMUS_ASSIGN_OR_RETURN(PackedMatrix planned, PlannedMatrix(out, in, spec, bytes));
+    packed_.push_back(std::move(planned));
+    return &packed_.back();
+  }
+  ISTHMUS_ASSIGN_OR_RETURN(const Tensor stored, LoadChecked(info, source));
   ISTHMUS_ASSIGN_OR_RETURN(Tensor values, ToF32(stored));
   if (transposed) values = Transposed(values);
-  ISTHMUS_ASSIGN_OR_RETURN(const int64_t bytes,
-                           PackedMatrix::PackedBytes(values.dim(0), values.dim(1), spec));
-  ISTHMUS_RETURN_IF_ERROR(account_->Take(bytes));
-  ISTHMUS_ASSIGN_OR_RETURN(PackedMatrix packed,
-                           PackedMatrix::Pack(values.floats(), values.dim(0), values.dim(1), spec));
+  ISTHMUS_ASSIGN_OR_RETURN(PackedMatrix packed, PackedMatrix::Pack(values.floats(), out, in, spec));
   packed_.push_back(std::move(packed));
-  frozen_bytes_ += bytes;
   DoneReading(stored.bytes());
   return &packed_.back();
 }
@@ -151,8 +177,7 @@ absl::Status Weights::LoadTokens(const TensorInfo& info, bool embedding, bool he
     ISTHMUS_ASSIGN_OR_RETURN(head_.weight, trained_->Use(tied_));
     return absl::OkStatus();
   }
-  ISTHMUS_ASSIGN_OR_RETURN(const Tensor stored, LoadChecked(info, source));
-  ISTHMUS_ASSIGN_OR_RETURN(head_.frozen, Pack(stored, /*transposed=*/false, outer_format_));
+  ISTHMUS_ASSIGN_OR_RETURN(head_.frozen, Pack(info, /*transposed=*/false, outer_format_, source));
   if (embedding) tokens_.packed = head_.frozen;
   return absl::OkStatus();
 }
@@ -165,13 +190,15 @@ absl::StatusOr<RowTable> Weights::LoadTable(const TensorInfo& info, WeightSource
     ISTHMUS_ASSIGN_OR_RETURN(table.trained, trained_->Use(tensor));
     return table;
   }
-  ISTHMUS_ASSIGN_OR_RETURN(table.stored, LoadChecked(info, source));
-  if (CodeBits(format_.format) >= 16) {
-    frozen_bytes_ += table.stored.num_bytes();
+  if (CodeBits(format_.format) < 16) {
+    ISTHMUS_ASSIGN_OR_RETURN(table.packed, Pack(info, /*transposed=*/false, outer_format_, source));
     return table;
   }
-  ISTHMUS_ASSIGN_OR_RETURN(table.packed, Pack(table.stored, /*transposed=*/false, outer_format_));
-  table.stored = Tensor();
+  const int64_t bytes = info.shape[0] * info.shape[1] * int64_t{sizeof(float)};
+  ISTHMUS_RETURN_IF_ERROR(account_->Take(bytes));
+  frozen_bytes_ += bytes;
+  if (source == nullptr) return table;
+  ISTHMUS_ASSIGN_OR_RETURN(table.stored, LoadChecked(info, source));
   return table;
 }
 
@@ -187,8 +214,8 @@ absl::Status Weights::LoadBack(WeightSource* source) {
       ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, LoadTrained(info, source));
       ISTHMUS_ASSIGN_OR_RETURN(head_.weight, trained_->Use(tensor));
     } else {
-      ISTHMUS_ASSIGN_OR_RETURN(const Tensor stored, LoadChecked(info, source));
-      ISTHMUS_ASSIGN_OR_RETURN(head_.frozen, Pack(stored, /*transposed=*/false, outer_format_));
+      ISTHMUS_ASSIGN_OR_RETURN(head_.frozen,
+                               Pack(info, /*transposed=*/false, outer_format_, source));
     }
   }
   return norm.empty() ? absl::OkStatus() : LoadNorms(norm, {&final_norm_}, source);
@@ -199,12 +226,14 @@ absl::StatusOr<Parameter> Weights::LoadVector(const TensorInfo& info, WeightSour
     ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, LoadTrained(info, source));
     return trained_->Use(tensor);
   }
+  const int64_t bytes = info.shape[0] * int64_t{sizeof(float)};
+  Buffer& copy = vectors_.emplace_back();
+  ISTHMUS_RETURN_IF_ERROR(copy.Reserve(bytes, account_));
+  frozen_bytes_ += bytes;
+  if (source == nullptr) return Parameter();
   ISTHMUS_ASSIGN_OR_RETURN(const Tensor stored, LoadChecked(info, source));
   ISTHMUS_ASSIGN_OR_RETURN(const Tensor values, ToF32(stored));
-  Buffer& copy = vectors_.emplace_back();
-  ISTHMUS_RETURN_IF_ERROR(copy.Reserve(values.num_bytes(), account_));
-  std::memcpy(copy.data(), values.data(), static_cast<size_t>(values.num_bytes()));
-  frozen_bytes_ += values.num_bytes();
+  std::memcpy(copy.data(), values.data(), static_cast<size_t>(bytes));
   return Parameter{copy.floats(), nullptr};
 }
 
@@ -235,8 +264,8 @@ absl::Status Weights::LoadLinear(const LinearName& name, int64_t layer, WeightSo
     ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, LoadTrained(info, source));
     ISTHMUS_ASSIGN_OR_RETURN(linear->weight, trained_->Use(tensor));
   } else {
-    ISTHMUS_ASSIGN_OR_RETURN(const Tensor stored, LoadChecked(info, source));
-    ISTHMUS_ASSIGN_OR_RETURN(linear->frozen, Pack(stored, config_.transposed_linear, format_));
+    ISTHMUS_ASSIGN_OR_RETURN(linear->frozen,
+                             Pack(info, config_.transposed_linear, format_, source));
   }
   if (name.bias) {
     ISTHMUS_ASSIGN_OR_RETURN(linear->bias,
@@ -250,10 +279,13 @@ absl::Status Weights::AddAdapter(const LinearName& name, Linear* linear) {
   const LoraSpec& lora = train_.lora;
   const std::string a = LoraTensorName(config_, linear->layer, name.module, 'A');
   const std::string b = LoraTensorName(config_, linear->layer, name.module, 'B');
-  ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * down, trained_->Add(a, {lora.rank, name.in}));
-  ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * up, trained_->Add(b, {name.out, lora.rank}));
-  DrawLoraA(train_.seed, linear->layer, a, name.in,
-            absl::MakeSpan(down->values.floats(), static_cast<size_t>(down->count)));
+  const bool updated = Updates(linear->layer);
+  ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * down, trained_->Add(a, {lora.rank, name.in}, updated));
+  ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * up, trained_->Add(b, {name.out, lora.rank}, updated));
+  if (!account_->plans()) {
+    DrawLoraA(train_.seed, linear->layer, a, name.in,
+              absl::MakeSpan(down->values.floats(), static_cast<size_t>(down->count)));
+  }
   ISTHMUS_ASSIGN_OR_RETURN(linear->lora_a, trained_->Use(down));
   ISTHMUS_ASSIGN_OR_RETURN(linear->lora_b, trained_->Use(up));
   linear->rank = lora.rank;
@@ -303,7 +335,7 @@ std::vector<const Linear*> Weights::Linears() const {
       if (linear->out > 0) linears.push_back(linear);
     }
   }
-  if (head_.frozen != nullptr || head_.weight.values != nullptr) linears.push_back(&head_);
+  if (has_head_) linears.push_back(&head_);
   return linears;
 }
 

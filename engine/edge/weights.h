@@ -30,8 +30,9 @@ struct Linear {
   float lora_scale = 0.0f;
   int64_t layer = 0;  // with `module`: which dropout mask
   std::string module;
-  bool has_adapter() const { return lora_a.values != nullptr; }
-  bool is_trained() const { return weight.gradient != nullptr || has_adapter(); }
+  bool has_adapter() const { return rank > 0; }
+  bool trains_adapter() const { return lora_a.gradient != nullptr; }
+  bool is_trained() const { return weight.gradient != nullptr || trains_adapter(); }
 };
 
 struct Norm {
@@ -62,12 +63,14 @@ struct RowTable {
 
 class Weights {
  public:
-  // Loads what `ranges` need. kInvalidArgument for ranges outside the model, adapter targets that
-  // no linear map has, and an unknown format of the base.
+  // Loads what `ranges` need. Adapters of layers below `first_updated` keep the values they begin
+  // with. `source` null, with an account that plans: everything but the values. kInvalidArgument
+  // for ranges outside the model, adapter targets that no linear map has, and an unknown format of
+  // the base.
   static absl::StatusOr<std::unique_ptr<Weights>> Load(const ModelConfig& config,
                                                        const TrainSpec& train,
                                                        absl::Span<const LayerRange> ranges,
-                                                       WeightSource* source,
+                                                       int64_t first_updated, WeightSource* source,
                                                        std::shared_ptr<MemoryAccount> account);
 
   const ModelConfig& config() const { return config_; }
@@ -81,12 +84,20 @@ class Weights {
   // The trained tensor of the tied embedding and head; null when there is none.
   TrainedTensor* tied() const { return tied_; }
   int64_t frozen_bytes() const { return frozen_bytes_; }
+  // Whether anything of the block is trained.
+  bool Updates(int64_t layer) const {
+    return train_.full || (!train_.frozen && layer >= first_updated_);
+  }
   // Every linear map, for sizes of work space.
   std::vector<const Linear*> Linears() const;
 
  private:
-  Weights(const ModelConfig& config, const TrainSpec& train, std::shared_ptr<MemoryAccount> account)
-      : config_(config), train_(train), account_(std::move(account)) {}
+  Weights(const ModelConfig& config, const TrainSpec& train, int64_t first_updated,
+          std::shared_ptr<MemoryAccount> account)
+      : config_(config),
+        train_(train),
+        first_updated_(first_updated),
+        account_(std::move(account)) {}
 
   absl::Status LoadAll(absl::Span<const LayerRange> ranges, WeightSource* source);
   absl::Status LoadFront(bool embedding, bool head, WeightSource* source);
@@ -100,12 +111,13 @@ class Weights {
   absl::Status LoadNorms(absl::Span<const TensorInfo> infos, absl::Span<Norm* const> norms,
                          WeightSource* source);
   absl::StatusOr<Parameter> LoadVector(const TensorInfo& info, WeightSource* source);
-  absl::StatusOr<const PackedMatrix*> Pack(const Tensor& stored, bool transposed,
-                                           const WeightFormatSpec& spec);
+  absl::StatusOr<const PackedMatrix*> Pack(const TensorInfo& info, bool transposed,
+                                           const WeightFormatSpec& spec, WeightSource* source);
   absl::StatusOr<TrainedTensor*> LoadTrained(const TensorInfo& info, WeightSource* source);
 
   const ModelConfig config_;
   TrainSpec train_;
+  const int64_t first_updated_;
   WeightFormatSpec format_;        // of the blocks' frozen matrices
   WeightFormatSpec outer_format_;  // of embedding and head: 8 bits where the blocks have fewer
   const std::shared_ptr<MemoryAccount> account_;
@@ -113,6 +125,7 @@ class Weights {
   RowTable tokens_, positions_;
   Norm final_norm_;
   Linear head_;
+  bool has_head_ = false;
   std::unique_ptr<TrainedTensors> trained_;
   TrainedTensor* tied_ = nullptr;
   std::deque<PackedMatrix> packed_;

@@ -46,18 +46,4 @@ absl::Status WorkSpace::Reserve(int64_t tokens, int64_t longest) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Buffer> WorkSpace::TakeKept(int64_t bytes) {
-  Buffer buffer;
-  if (!free_.empty()) {
-    const auto largest = std::max_element(
-        free_.begin(), free_.end(),
-        [](const Buffer& a, const Buffer& b) { return a.capacity() < b.capacity(); });
-    std::swap(buffer, *largest);
-    std::swap(*largest, free_.back());
-    free_.pop_back();
-  }
-  ISTHMUS_RETURN_IF_ERROR(buffer.Reserve(bytes, account_));
-  return buffer;
-}
-
 }  // namespace isthmus::edge

@@ -1,11 +1,10 @@
-// What the stages of a party share while they compute: threads, work space, and the memory of
-// activations that are kept from forward to backward.
+// What the stages of a party share while they compute: threads, work space, rotary angles and the
+// memory of what they return.
 #ifndef ISTHMUS_ENGINE_EDGE_WORK_SPACE_H_
 #define ISTHMUS_ENGINE_EDGE_WORK_SPACE_H_
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/edge/block.h"
@@ -41,10 +40,6 @@ class WorkSpace {
   // Valid until the next call of Reserve.
   const Work& work() const { return work_; }
 
-  // Memory for kept activations, taken up again from what was given back.
-  absl::StatusOr<Buffer> TakeKept(int64_t bytes);
-  void GiveBack(Buffer buffer) { free_.push_back(std::move(buffer)); }
-
  private:
   const Weights* const weights_;
   const bool head_;
@@ -55,7 +50,6 @@ class WorkSpace {
   Buffer memory_;
   Work work_;
   int64_t tokens_ = 0, longest_ = 0;
-  std::vector<Buffer> free_;
 };
 
 }  // namespace isthmus::edge

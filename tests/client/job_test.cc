@@ -122,6 +122,18 @@ output: out/
   EXPECT_EQ(job->output, "/jobs/out");
 }
 
+TEST(JobTest, TheEdgeSectionSaysWhatTheDeviceHolds) {
+  const auto job = Parse("edge: {weights: int8, memory_limit: 48MiB, update: auto}\n");
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->edge.weights, "int8");
+  EXPECT_EQ(job->edge.memory_limit_bytes, int64_t{48} << 20);
+  EXPECT_EQ(job->edge.update, UpdateSet::kAuto);
+  const auto again = ParseJob(ToYaml(*job), "/jobs");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(ToJson(*again), ToJson(*job));
+  EXPECT_FALSE(ToJson(*Parse("")).contains("edge"));
+}
+
 TEST(JobTest, UnknownKeyNamesTheNearest) {
   EXPECT_THAT(ErrorOf(Parse("train: {stepz: 2}\n")),
               AllOf(HasSubstr("train.stepz"), HasSubstr("nearest is train.steps")));
@@ -129,7 +141,7 @@ TEST(JobTest, UnknownKeyNamesTheNearest) {
   EXPECT_THAT(ErrorOf(Parse("train: {optimizer: {learning_rte: 1}}\n")),
               HasSubstr("train.optimizer.learning_rte"));
   EXPECT_THAT(ErrorOf(Parse("split: {seed: 3}\n")), HasSubstr("nearest is train.seed"));
-  EXPECT_THAT(ErrorOf(Parse("edge: {memory_limit: 48MiB}\n")), HasSubstr("edge"));
+  EXPECT_THAT(ErrorOf(Parse("edge: {memory: 48MiB}\n")), HasSubstr("nearest is edge.memory_limit"));
   EXPECT_THAT(ErrorOf(Parse("security: {token: abc}\n")), HasSubstr("security.token"));
 }
 
@@ -142,7 +154,11 @@ TEST(JobTest, WrongTypeOrRangeNamesTheKey) {
            {"train.optimizer.lr", "train: {optimizer: {lr: .nan}}"},
            {"train.optimizer.betas", "train: {optimizer: {betas: [0.9]}}"},
            {"train.optimizer.betas", "train: {optimizer: {betas: [0.9, 1.0]}}"},
-           {"train.optimizer.name", "train: {optimizer: {name: adamw8bit}}"},
+           {"edge.memory_limit", "edge: {memory_limit: much}"},
+           {"edge.memory_limit", "edge: {memory_limit: -3MiB}"},
+           {"edge.memory_limit", "edge: {memory_limit: 1.5}"},
+           {"edge.update", "edge: {update: some}"},
+           {"edge.weights", "edge: {weights: [int8]}"},
            {"train.optimizer.name", "train: {optimizer: {name: lion}}"},
            {"train.optimizer.momentum", "train: {optimizer: {momentum: 0.9}}"},
            {"train.lora.dropout", "train: {lora: {dropout: 1}}"},

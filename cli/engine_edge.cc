@@ -1,0 +1,27 @@
+// The one engine of `isthmus-edge`.
+#include "cli/engine.h"
+#include "engine/edge/engine.h"
+
+namespace isthmus {
+
+void PrepareProcess(char**) {}
+
+std::vector<Flag> ComputeFlags() {
+  return {{.name = "engine",
+           .value = "ENGINE",
+           .help = "what computes",
+           .fallback = "edge",
+           .choices = {"edge"}},
+          ThreadsFlag(),
+          {.name = "device",
+           .value = "DEVICE",
+           .help = "where to compute",
+           .fallback = "cpu",
+           .choices = {"cpu"}}};
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Invocation& invocation) {
+  return MakeEdgeEngine(invocation.Integer("threads"));
+}
+
+}  // namespace isthmus
