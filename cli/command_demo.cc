@@ -12,6 +12,7 @@
 #include "client/demo.h"
 #include "client/interrupt.h"
 #include "client/progress.h"
+#include "engine/edge/engine.h"
 
 namespace isthmus {
 namespace {
@@ -61,6 +62,11 @@ absl::StatusOr<DemoResult> RunIn(const std::string& folder, const Invocation& in
   Progress progress(Progress::Choose(in.On("quiet")));
   TrainContext context;
   context.engine = engine.get();
+  std::unique_ptr<Engine> edge;
+  if (in.On("edge")) {
+    ISTHMUS_ASSIGN_OR_RETURN(edge, MakeEdgeEngine(in.Integer("threads")));
+    options.edge_engine = edge.get();
+  }
   context.threads = in.Integer("threads");
   context.device = in.Text("device");
   context.progress = &progress;
@@ -106,9 +112,10 @@ CliCommand DemoCommand() {
                  .kind = FlagKind::kInteger,
                  .value = "N",
                  .help = "updates of each run (default: as examples/demo.yaml says)"},
-                {.name = "out",
-                 .value = "DIR",
-                 .help = "keep the two runs here (default: nowhere)"},
+                {.name = "edge",
+                 .kind = FlagKind::kSwitch,
+                 .help = "a third run: the client on the on-device engine, 8-bit weights, 16 MiB"},
+                {.name = "out", .value = "DIR", .help = "keep the runs here (default: nowhere)"},
                 {.name = "quiet", .kind = FlagKind::kSwitch, .help = "no progress"},
                 {.name = "json", .kind = FlagKind::kSwitch, .help = "one JSON document"}},
       .ends_orderly = true,

@@ -12,4 +12,11 @@ Flag ThreadsFlag() {
           .most = 1024};
 }
 
+Flag WeightsFlag() {
+  return {.name = "weights",
+          .value = "FORMAT",
+          .help = "how the on-device engine holds frozen weights: f32, bf16, int8, int4g64 ...",
+          .fallback = "f32"};
+}
+
 }  // namespace isthmus

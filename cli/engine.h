@@ -15,15 +15,16 @@ namespace isthmus {
 // Call first thing in main: what an engine wants of its process.
 void PrepareProcess(char** argv);
 
-// --engine, --threads and --device.
+// --engine, --threads, --device and --weights.
 std::vector<Flag> ComputeFlags();
 
 // As those flags say. kInvalidArgument naming --device for one that this build, machine or engine
 // has not.
 absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Invocation& invocation);
 
-// The flag that says how many threads compute, the same in both programs.
+// Flags of both programs.
 Flag ThreadsFlag();
+Flag WeightsFlag();
 
 }  // namespace isthmus
 

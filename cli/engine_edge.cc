@@ -17,11 +17,12 @@ std::vector<Flag> ComputeFlags() {
            .value = "DEVICE",
            .help = "where to compute",
            .fallback = "cpu",
-           .choices = {"cpu"}}};
+           .choices = {"cpu"}},
+          WeightsFlag()};
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Invocation& invocation) {
-  return MakeEdgeEngine(invocation.Integer("threads"));
+  return MakeEdgeEngine(invocation.Integer("threads"), invocation.Text("weights"));
 }
 
 }  // namespace isthmus

@@ -20,16 +20,20 @@ std::vector<Flag> ComputeFlags() {
            .value = "DEVICE",
            .help = "where to compute",
            .fallback = "cpu",
-           .choices = {"cpu", "cuda"}}};
+           .choices = {"cpu", "cuda"}},
+          WeightsFlag()};
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Invocation& invocation) {
-  if (invocation.Text("engine") == "torch")
+  if (invocation.Text("engine") == "torch") {
+    if (invocation.Given("weights"))
+      return InvalidArgument("--weights: expected --engine edge beside it, got torch");
     return MakeTorchEngine(invocation.Text("device"), invocation.Integer("threads"));
+  }
   if (invocation.Text("device") != "cpu")
     return InvalidArgument("--device: expected cpu with --engine edge, got ",
                            invocation.Text("device"));
-  return MakeEdgeEngine(invocation.Integer("threads"));
+  return MakeEdgeEngine(invocation.Integer("threads"), invocation.Text("weights"));
 }
 
 }  // namespace isthmus

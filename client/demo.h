@@ -1,5 +1,6 @@
 // The demo: the same job over the same slow link twice, uncompressed and compressed, and text
-// before and after.
+// before and after; a third time, if asked for, with the client's part on the on-device engine
+// under a memory limit.
 #ifndef ISTHMUS_CLIENT_DEMO_H_
 #define ISTHMUS_CLIENT_DEMO_H_
 
@@ -21,18 +22,20 @@ struct DemoOptions {
   int64_t steps = 0;                // 0: the job file's
   std::string prompt = "ROMEO:\n";  // of the samples
   int64_t sample_tokens = 120;
+  Engine* edge_engine = nullptr;  // a third run: the client's part on it; null: none
 };
 
 struct DemoRun {
+  std::string edge;  // what the on-device client planned; "": another engine
   std::string codec_forward, codec_backward;
   double link_mbps = 0.0;
   Report report;
 };
 
 struct DemoResult {
-  std::vector<DemoRun> runs;  // uncompressed first
+  std::vector<DemoRun> runs;  // uncompressed, compressed, and that with a client on a device
   std::string sample_before, sample_after;
-  double speedup() const;  // time of the first run over that of the last
+  double speedup() const;  // time of the first run over that of the second
   std::string ToJson() const;
   std::string Table() const;  // for people, samples included
 };

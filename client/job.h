@@ -133,7 +133,7 @@ struct Job {
 
   // The client's part on the on-device engine (--engine edge, isthmus-edge).
   struct Edge {
-    std::string weights = "f32";     // how its frozen base is held: int8, int4g64 ...
+    std::string weights;  // how its frozen base is held: int8 ...; "": as the engine does
     int64_t memory_limit_bytes = 0;  // 0: none
     UpdateSet update = UpdateSet::kAll;
   } edge;

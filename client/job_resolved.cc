@@ -39,7 +39,9 @@ class JobWriter {
   }
   void Unsigned(const char* key, uint64_t value) { Put(key, value); }
   void Size(const char* key, int64_t value) { Put(key, value); }
-  void Text(const char* key, const std::string& value) { Put(key, value); }
+  void Text(const char* key, const std::string& value) {
+    if (!value.empty()) Put(key, value);
+  }
   void Real(const char* key, double value, RealRange) { Put(key, value); }
   void RealPair(const char* key, double first, double second, RealRange) {
     Put(key, OrderedJson::array({first, second}));
@@ -65,7 +67,7 @@ class JobWriter {
 void DropUnused(const Job& job, OrderedJson* root) {
   OrderedJson& train = (*root)["train"];
   if (job.train.method != TrainMethod::kLora) train.erase("lora");
-  if (job.edge.weights == Job::Edge().weights && job.edge.memory_limit_bytes == 0 &&
+  if (job.edge.weights.empty() && job.edge.memory_limit_bytes == 0 &&
       job.edge.update == UpdateSet::kAll)
     root->erase("edge");
   OrderedJson& optimizer = train["optimizer"];

@@ -11,6 +11,7 @@
 #include "model/weights.h"
 #include "nlohmann/json.hpp"
 #include "pipeline/partitioner.h"
+#include "pipeline/plan.h"
 
 namespace isthmus {
 namespace {
@@ -86,6 +87,11 @@ absl::StatusOr<PlanPreview> PreviewPlan(const Job& given, std::vector<v1::Worker
   PlanPreview preview;
   preview.codec_reason = codec.why;
   ISTHMUS_ASSIGN_OR_RETURN(preview.plan, MakePlan(request, workers, "preview"));
+  spec.edge = EdgeSpecOf(job, facts, preview.plan);
+  const bool shared = preview.plan.shared_embedding() && LossParty(preview.plan) != kClientParty;
+  ISTHMUS_ASSIGN_OR_RETURN(
+      preview.client_memory,
+      engine->PlanMemory(config, spec, RangesOfParty(preview.plan, kClientParty), shared));
   return preview;
 }
 
@@ -116,13 +122,14 @@ std::string PlanPreview::ToJson() const {
          {"predicted_backward_bytes", edge.predicted_backward_bytes()},
          {"store_bytes", edge.store_bytes()}});
   }
-  const Json json = {{"predicted_step_s", plan.predicted_step_s()},
-                     {"total_steps", plan.total_steps()},
-                     {"schedule", plan.schedule()},
-                     {"micro_batches", plan.micro_batches()},
-                     {"parties", std::move(parties)},
-                     {"stages", std::move(stages)},
-                     {"edges", std::move(edges)}};
+  Json json = {{"predicted_step_s", plan.predicted_step_s()},
+               {"total_steps", plan.total_steps()},
+               {"schedule", plan.schedule()},
+               {"micro_batches", plan.micro_batches()},
+               {"parties", std::move(parties)},
+               {"stages", std::move(stages)},
+               {"edges", std::move(edges)}};
+  if (client_memory.bytes > 0) json["client_planned_bytes"] = client_memory.bytes;
   return json.dump() + "\n";
 }
 
@@ -149,6 +156,7 @@ std::string PlanPreview::Table() const {
         edge.index(), edge.codec_forward(), edge.codec_backward(), edge.predicted_forward_bytes(),
         edge.predicted_backward_bytes(), edge.store_bytes());
   }
+  if (client_memory.bytes > 0) absl::StrAppend(&text, client_memory.text, "\n");
   return codec_reason.empty() ? text : absl::StrCat(text, codec_reason, "\n");
 }
 

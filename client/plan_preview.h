@@ -16,6 +16,7 @@ namespace isthmus {
 struct PlanPreview {
   v1::Plan plan;
   std::string codec_reason;  // why this codec, where the job names none
+  MemoryPlan client_memory;  // of an engine that plans it
   std::string ToJson() const;
   std::string Table() const;
 };

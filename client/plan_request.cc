@@ -141,6 +141,22 @@ TrainSpec TrainSpecOf(const Job& job) {
   return spec;
 }
 
+EdgeSpec EdgeSpecOf(const Job& job, const DataFacts& data, const v1::Plan& plan) {
+  EdgeSpec edge = TrainSpecOf(job).edge;
+  edge.sample_tokens = data.max_window_tokens;
+  edge.micro_batch_samples = job.train.micro_batch_size;
+  edge.micro_batches_kept = job.train.micro_batches;
+  const auto schedule = ScheduleOf(plan, static_cast<uint32_t>(job.train.micro_batches), false);
+  if (!schedule.ok()) return edge;
+  uint32_t kept = 0;
+  for (size_t stage = 0; stage < schedule->max_in_flight.size(); ++stage) {
+    if (plan.stages(static_cast<int>(stage)).party() == kClientParty)
+      kept = std::max(kept, schedule->max_in_flight[stage]);
+  }
+  edge.micro_batches_kept = kept;
+  return edge;
+}
+
 absl::StatusOr<v1::PlanRequest> MakePlanRequest(const Job& job, const ModelConfig& config,
                                                 ModelDirectory* model, const DataFacts& data,
                                                 const ChosenCodec& codec, const ClientHost& host) {

@@ -49,6 +49,8 @@ absl::StatusOr<Codec::StateSize> CheckStores(const ChosenCodec& codec, const Mod
                                              const DataFacts& data, const StorePlace& place);
 
 TrainSpec TrainSpecOf(const Job& job);
+// The `edge:` section with the sizes that the client's memory is planned for.
+EdgeSpec EdgeSpecOf(const Job& job, const DataFacts& data, const v1::Plan& plan);
 
 // Speed of this machine on the model's own block, floating-point operations a second; 0 what could
 // not be measured.

@@ -57,6 +57,8 @@ class ClientSession {
                                                              WeightSource* weights);
   // Dials the workers and returns when each holds its layers. Once, before anything else.
   absl::Status Start(const std::string& token, const ClientSessionOptions& options);
+  // What the engine planned for this party, after Start.
+  MemoryPlan memory_plan() const { return group_->memory_plan(); }
   ~ClientSession();
 
   // Of every edge's codec against its spec, from the next step on.

@@ -20,9 +20,10 @@ namespace isthmus {
 
 // What a command line adds to a job.
 struct TrainContext {
-  Engine* engine = nullptr;  // computes the client's stages; outlives the run
-  std::string coordinator;   // HOST:PORT; empty: an embedded cluster of child processes
-  double wait_s = 60.0;      // for a coordinator with enough ready workers
+  Engine* engine = nullptr;   // computes the client's stages; outlives the run
+  std::string worker_engine;  // --engine of an embedded cluster's workers; "": the client's
+  std::string coordinator;    // HOST:PORT; empty: an embedded cluster of child processes
+  double wait_s = 60.0;       // for a coordinator with enough ready workers
   // After the cluster or the network was lost, or this device slept: goes on from the newest
   // checkpoint, until no step has finished for that long. 0: the run ends.
   double reconnect_s = 0.0;

@@ -266,7 +266,8 @@ absl::Status TrainingRun::StartCluster() {
   options.workers = EmbeddedStages(job_, config_);
   options.threads = threads_;
   options.device = context_.device;
-  options.engine = EngineWord(*context_.engine);
+  options.engine =
+      context_.worker_engine.empty() ? EngineWord(*context_.engine) : context_.worker_engine;
   options.model_root = job_.model;
   // Codec state goes to the checkpoints: only store files need a place.
   if (stores_.file_bytes > 0) options.state_dir = output_->Path("state");
@@ -322,7 +323,7 @@ absl::Status TrainingRun::OpenSession() {
   options.engine = context_.engine;
   options.threads = threads_;
   options.device = context_.device;
-  options.edge = TrainSpecOf(job_).edge;
+  options.edge = EdgeSpecOf(job_, facts_, control_->plan());
   options.state_dir = output_->Path("state");
   options.dump = context_.dump;
   if (cluster_ == nullptr) options.grpc.tls = tls_;
@@ -337,7 +338,9 @@ absl::Status TrainingRun::OpenSession() {
     ISTHMUS_RETURN_IF_ERROR(outside_.status);
     outside_.session = session_.get();
   }
-  return session_->Start(control_->token(), options);
+  ISTHMUS_RETURN_IF_ERROR(session_->Start(control_->token(), options));
+  if (job_.edge.memory_limit_bytes > 0) Note(session_->memory_plan().text);
+  return absl::OkStatus();
 }
 
 }  // namespace isthmus

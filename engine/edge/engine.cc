@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <thread>
+#include <utility>
 
 #include "base/status.h"
 #include "engine/block_timing.h"
 #include "engine/edge/edge_stage_group.h"
+#include "kernels/weight_format.h"
 
 namespace isthmus {
 namespace {
@@ -30,7 +32,8 @@ absl::Status CheckTrain(const TrainSpec& train) {
 
 class EdgeEngine : public Engine {
  public:
-  explicit EdgeEngine(int64_t threads) : threads_(threads) {}
+  EdgeEngine(int64_t threads, std::string weights)
+      : threads_(threads), weights_(std::move(weights)) {}
 
   std::string name() const override { return "edge"; }
 
@@ -40,7 +43,7 @@ class EdgeEngine : public Engine {
                                                          WeightSource* weights,
                                                          bool shared_embedding) override {
     ISTHMUS_RETURN_IF_ERROR(CheckTrain(train));
-    return edge::EdgeStageGroup::Make(config, train, ranges, weights, shared_embedding,
+    return edge::EdgeStageGroup::Make(config, Resolved(train), ranges, weights, shared_embedding,
                                       ThreadsFor(train));
   }
 
@@ -48,7 +51,8 @@ class EdgeEngine : public Engine {
                                         absl::Span<const LayerRange> ranges,
                                         bool shared_embedding) override {
     ISTHMUS_RETURN_IF_ERROR(CheckTrain(train));
-    return edge::EdgeStageGroup::Plan(config, train, ranges, shared_embedding, ThreadsFor(train));
+    return edge::EdgeStageGroup::Plan(config, Resolved(train), ranges, shared_embedding,
+                                      ThreadsFor(train));
   }
 
   absl::StatusOr<Speed> MeasureBlock(const ModelConfig& config, const TrainSpec& train,
@@ -57,6 +61,11 @@ class EdgeEngine : public Engine {
   }
 
  private:
+  TrainSpec Resolved(TrainSpec train) const {
+    if (train.edge.weights.empty()) train.edge.weights = weights_;
+    return train;
+  }
+
   int ThreadsFor(const TrainSpec& train) const {
     int64_t threads = train.threads > 0 ? train.threads : threads_;
     if (threads <= 0) threads = std::thread::hardware_concurrency();
@@ -64,12 +73,15 @@ class EdgeEngine : public Engine {
   }
 
   const int64_t threads_;
+  const std::string weights_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Engine>> MakeEdgeEngine(int64_t threads) {
-  std::unique_ptr<Engine> engine = std::make_unique<EdgeEngine>(threads);
+absl::StatusOr<std::unique_ptr<Engine>> MakeEdgeEngine(int64_t threads,
+                                                       const std::string& weights) {
+  ISTHMUS_RETURN_IF_ERROR(ParseWeightFormat(weights).status());
+  std::unique_ptr<Engine> engine = std::make_unique<EdgeEngine>(threads, weights);
   return engine;
 }
 

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "engine/stage.h"
@@ -14,9 +15,11 @@
 namespace isthmus {
 
 // `threads`: those of a party's stages, 0: one for each core; TrainSpec::threads overrides it. The
-// number does not show in any result. kInvalidArgument for what the engine has not: another device
-// than the processor, bf16 as the compute dtype.
-absl::StatusOr<std::unique_ptr<Engine>> MakeEdgeEngine(int64_t threads);
+// number does not show in any result. `weights`: how frozen matrices are held where the TrainSpec
+// does not say. kInvalidArgument for an unknown format; MakeStages refuses what the engine has not:
+// another device than the processor, bf16 as the compute dtype.
+absl::StatusOr<std::unique_ptr<Engine>> MakeEdgeEngine(int64_t threads,
+                                                       const std::string& weights = "f32");
 
 }  // namespace isthmus
 

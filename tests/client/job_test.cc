@@ -141,7 +141,8 @@ TEST(JobTest, UnknownKeyNamesTheNearest) {
   EXPECT_THAT(ErrorOf(Parse("train: {optimizer: {learning_rte: 1}}\n")),
               HasSubstr("train.optimizer.learning_rte"));
   EXPECT_THAT(ErrorOf(Parse("split: {seed: 3}\n")), HasSubstr("nearest is train.seed"));
-  EXPECT_THAT(ErrorOf(Parse("edge: {memory: 48MiB}\n")), HasSubstr("nearest is edge.memory_limit"));
+  EXPECT_THAT(ErrorOf(Parse("edge: {memory_limt: 48MiB}\n")),
+              HasSubstr("nearest is edge.memory_limit"));
   EXPECT_THAT(ErrorOf(Parse("security: {token: abc}\n")), HasSubstr("security.token"));
 }
 
