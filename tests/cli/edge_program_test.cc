@@ -1,0 +1,173 @@
+// isthmus-edge: what it needs, what it weighs, what it refuses, and a run under a memory limit.
+#include <elf.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/file.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+
+namespace isthmus {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+// Enough of an ELF file: its segments and the libraries it names.
+class Program {
+ public:
+  Program() : bytes_(*ReadFile(ISTHMUS_EDGE_PROGRAM)) {
+    const auto header = At<Elf64_Ehdr>(0);
+    for (int i = 0; i < header.e_phnum; ++i)
+      segments_.push_back(At<Elf64_Phdr>(header.e_phoff + i * sizeof(Elf64_Phdr)));
+  }
+
+  // What is loaded: a stripped file is a few kilobytes larger.
+  uint64_t LoadedBytes() const {
+    uint64_t total = 0;
+    for (const Elf64_Phdr& segment : segments_)
+      total += segment.p_type == PT_LOAD ? segment.p_filesz : 0;
+    return total;
+  }
+
+  std::vector<std::string> NeededLibraries() const {
+    std::vector<uint64_t> names;
+    uint64_t strings = 0;
+    for (const Elf64_Phdr& segment : segments_) {
+      if (segment.p_type != PT_DYNAMIC) continue;
+      for (uint64_t at = segment.p_offset;; at += sizeof(Elf64_Dyn)) {
+        const auto entry = At<Elf64_Dyn>(at);
+        if (entry.d_tag == DT_NULL) break;
+        if (entry.d_tag == DT_NEEDED) names.push_back(entry.d_un.d_val);
+        if (entry.d_tag == DT_STRTAB) strings = OffsetOf(entry.d_un.d_ptr);
+      }
+    }
+    std::vector<std::string> libraries;
+    for (uint64_t name : names) libraries.emplace_back(bytes_.c_str() + strings + name);
+    return libraries;
+  }
+
+ private:
+  template <typename T>
+  T At(uint64_t offset) const {
+    T value;
+    std::memcpy(&value, bytes_.data() + offset, sizeof(value));
+    return value;
+  }
+  uint64_t OffsetOf(uint64_t address) const {
+    for (const Elf64_Phdr& segment : segments_) {
+      if (segment.p_type == PT_LOAD && address >= segment.p_vaddr &&
+          address < segment.p_vaddr + segment.p_filesz)
+        return address - segment.p_vaddr + segment.p_offset;
+    }
+    return 0;
+  }
+
+  const std::string bytes_;
+  std::vector<Elf64_Phdr> segments_;
+};
+
+class EdgeProgramTest : public ::testing::Test {
+ protected:
+  EdgeProgramTest() {
+    std::string pattern = (fs::temp_directory_path() / "edge-program-test-XXXXXX").string();
+    folder_ = ::mkdtemp(pattern.data());
+  }
+  ~EdgeProgramTest() override { fs::remove_all(folder_); }
+
+  struct Result {
+    int status = -1;
+    std::string out, err;
+  };
+  Result Run(const std::string& command) {
+    const std::string line = absl::StrCat("'", ISTHMUS_EDGE_PROGRAM, "' ", command, " >'", folder_,
+                                          "/out' 2>'", folder_, "/err'");
+    Result result;
+    const int status = std::system(line.c_str());
+    result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    result.out = *ReadFile(folder_ + "/out");
+    result.err = *ReadFile(folder_ + "/err");
+    return result;
+  }
+  // A job of two blocks at the client on the model in examples/.
+  std::string Job(const std::string& edge) {
+    const std::string path = folder_ + "/job.yaml";
+    const std::string text = absl::StrCat(
+        "model: ", ISTHMUS_SOURCE_DIR, "/examples/stories260K\ndata: {train: ", folder_,
+        "/text.txt, sequence_length: 64}\ntrain: {steps: 3, micro_batch_size: 2, micro_batches: 2, "
+        "optimizer: {name: adamw8bit}}\ncodec: int8\n",
+        edge, "output: ", folder_, "/out-run\n");
+    EXPECT_TRUE(WriteFileAtomic(path, text).ok());
+    std::string words;
+    for (int i = 0; i < 200; ++i)
+      absl::StrAppend(&words, "Once upon a time there was a cat number ", i, ". It ran.\n\n");
+    EXPECT_TRUE(WriteFileAtomic(folder_ + "/text.txt", words).ok());
+    return "'" + path + "'";
+  }
+
+  std::string folder_;
+};
+
+TEST_F(EdgeProgramTest, NeedsNoLibTorch) {
+  const std::vector<std::string> libraries = Program().NeededLibraries();
+  EXPECT_GE(libraries.size(), 5u);
+  const std::string all = absl::StrJoin(libraries, " ");
+  for (const char* foreign : {"torch", "c10", "blas", "mkl", "gomp"})
+    EXPECT_THAT(all, Not(HasSubstr(foreign)));
+}
+
+TEST_F(EdgeProgramTest, WeighsAtMostTwelveMegabytes) {
+  EXPECT_LE(Program().LoadedBytes(), 12u << 20);
+}
+
+TEST_F(EdgeProgramTest, WhatItLacksIsRefusedAndNotInItsHelp) {
+  for (const char* command : {"train", "worker", "eval", "generate"}) {
+    const Result help = Run(absl::StrCat(command, " --help"));
+    EXPECT_EQ(help.status, 0);
+    EXPECT_THAT(help.out, Not(HasSubstr("torch")));
+    EXPECT_THAT(help.out, Not(HasSubstr("cuda")));
+  }
+  const Result torch = Run("worker --coordinator 127.0.0.1:1 --engine torch");
+  EXPECT_EQ(torch.status, 2);
+  EXPECT_THAT(torch.err, HasSubstr("--engine"));
+  Job("");  // writes the text
+  const Result format =
+      Run(absl::StrCat("eval --model ", ISTHMUS_SOURCE_DIR, "/examples/stories260K --data ",
+                       folder_, "/text.txt --weights int3"));
+  EXPECT_EQ(format.status, 2) << format.err;
+  EXPECT_THAT(format.err, HasSubstr("int8"));
+}
+
+TEST_F(EdgeProgramTest, TrainsWithinItsPlan) {
+  const std::string job = Job("edge: {weights: int8, memory_limit: 16MiB, update: auto}\n");
+  const Result plan = Run("plan --json " + job);
+  ASSERT_EQ(plan.status, 0) << plan.err;
+  const double planned = Json::parse(plan.out).at("client_planned_bytes").get<double>();
+  EXPECT_GT(planned, 1e5);
+  EXPECT_LE(planned, 16.0 * (1 << 20));
+  const Result run = Run("train --quiet --json " + job);
+  ASSERT_EQ(run.status, 0) << run.err;
+  const Json report = Json::parse(run.out);
+  EXPECT_EQ(report.at("status"), "completed");
+  EXPECT_EQ(report.at("job").at("edge").at("weights"), "int8");
+}
+
+TEST_F(EdgeProgramTest, ALimitThatIsTooSmallIsSaid) {
+  const Result plan = Run("plan " + Job("edge: {weights: int8, memory_limit: 100KiB}\n"));
+  EXPECT_NE(plan.status, 0);
+  EXPECT_THAT(plan.err, HasSubstr("edge.memory_limit: expected at least"));
+}
+
+}  // namespace
+}  // namespace isthmus
