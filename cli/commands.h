@@ -18,6 +18,7 @@ CliCommand JobsCommand();
 CliCommand KernelCommand();
 CliCommand MergeCommand();
 CliCommand PlanCommand();
+CliCommand QuantizeCommand();
 CliCommand StatusCommand();
 CliCommand StopCommand();
 CliCommand TokenizeCommand();

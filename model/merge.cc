@@ -1,30 +1,19 @@
 // Base + adapter -> a plain model directory.
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <map>
 
 #include "absl/strings/match.h"
 #include "base/done_reading.h"
-#include "base/file.h"
 #include "base/status.h"
 #include "model/adapter.h"
 #include "model/convert.h"
+#include "model/model_folder.h"
 #include "model/safetensors.h"
 #include "model/weights.h"
 
 namespace isthmus {
 namespace {
-
-namespace fs = std::filesystem;
-
-// Everything beside the weights that Hugging Face reads from a model directory.
-constexpr absl::string_view kCopiedFiles[] = {
-    "config.json",       "generation_config.json", "tokenizer.json",     "tokenizer.model",
-    "vocab.json",        "tokenizer_config.json",  "merges.txt",         "special_tokens_map.json",
-    "added_tokens.json", "chat_template.json",     "chat_template.jinja"};
 
 // The two matrices of one linear of one layer.
 struct LowRank {
@@ -103,35 +92,6 @@ absl::Status WriteWeights(ModelDirectory* model, const Adapter& adapter, const s
   return WriteSafetensors(path, headers, load, {{"format", "pt"}});
 }
 
-absl::Status CopyFiles(const std::string& from, const std::string& to) {
-  for (absl::string_view name : kCopiedFiles) {
-    const fs::path source = fs::path(from) / std::string(name);
-    std::error_code error;
-    if (!fs::exists(source, error)) continue;
-    fs::copy_file(source, fs::path(to) / std::string(name), error);
-    if (error) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(source.string(), ": expected to copy the file, got ", error.message()));
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckOut(const std::string& path) {
-  std::error_code error;
-  if (!fs::exists(path, error)) return absl::OkStatus();
-  if (fs::is_directory(path, error) && fs::is_empty(path, error)) return absl::OkStatus();
-  return InvalidArgument("out: expected a new or empty folder, got one that is in use (", path,
-                         ")");
-}
-
-// Fills `folder`, which is new.
-absl::Status Build(ModelDirectory* model, const Adapter& adapter, const std::string& folder) {
-  ISTHMUS_RETURN_IF_ERROR(MakeDirectories(folder));
-  ISTHMUS_RETURN_IF_ERROR(WriteWeights(model, adapter, folder + "/model.safetensors"));
-  return CopyFiles(model->path(), folder);
-}
-
 }  // namespace
 
 absl::Status MergeAdapter(const std::string& model_directory, const std::string& adapter_directory,
@@ -139,21 +99,9 @@ absl::Status MergeAdapter(const std::string& model_directory, const std::string&
   ISTHMUS_ASSIGN_OR_RETURN(const std::unique_ptr<ModelDirectory> model,
                            ModelDirectory::Open(model_directory));
   ISTHMUS_ASSIGN_OR_RETURN(const Adapter adapter, ReadAdapter(adapter_directory, model->config()));
-  ISTHMUS_RETURN_IF_ERROR(CheckOut(out_directory));
-  const fs::path out = fs::path(out_directory).lexically_normal();
-  const std::string name = (out.has_filename() ? out : out.parent_path()).string();
-  const std::string temporary = absl::StrCat(name, ".tmp.", ::getpid());
-  absl::Status status = Build(model.get(), adapter, temporary);
-  std::error_code error;
-  if (status.ok()) {
-    fs::rename(temporary, name, error);
-    if (error) {
-      status = absl::FailedPreconditionError(
-          absl::StrCat(name, ": expected to make the folder, got ", error.message()));
-    }
-  }
-  if (!status.ok()) fs::remove_all(temporary, error);
-  return status;
+  return BuildModelFolder(model_directory, out_directory, [&](const std::string& folder) {
+    return WriteWeights(model.get(), adapter, folder + "/model.safetensors");
+  });
 }
 
 }  // namespace isthmus

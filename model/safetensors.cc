@@ -243,7 +243,8 @@ std::string MakeHeader(absl::Span<const TensorHeader> headers,
     at += bytes;
   }
   std::string text = json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-  text.append((8 - text.size() % 8) % 8, ' ');
+  // The tensors begin at a multiple of 64 bytes of the file.
+  text.append((64 - (8 + text.size()) % 64) % 64, ' ');
   return text;
 }
 

@@ -49,7 +49,8 @@ struct TensorStream {
 TensorStream StreamOf(std::vector<NamedTensor> tensors);
 
 // Writes the tensors in the given order, asking `load` for each when its turn comes, so that only
-// one has to be in memory. The header is padded with spaces to a multiple of 8. Atomic: the file
+// one has to be in memory. The header is padded with spaces so that the tensors begin at a
+// multiple of 64 bytes. Atomic: the file
 // appears whole or not at all.
 absl::Status WriteSafetensors(const std::string& path, absl::Span<const TensorHeader> headers,
                               absl::FunctionRef<absl::StatusOr<Tensor>(size_t)> load,

@@ -94,7 +94,7 @@ TEST_F(ProgramTest, HelpShowsOnlyWhatExists) {
   EXPECT_EQ(help.status, 0);
   for (const char* word :
        {"demo", "coordinator", "worker", "train", "eval", "generate", "tokenize", "plan", "merge",
-        "status", "jobs", "workers", "stop", "codec", "kernel", "inspect", "version"}) {
+        "status", "jobs", "workers", "stop", "codec", "kernel", "quantize", "inspect", "version"}) {
     EXPECT_THAT(help.out, HasSubstr(word));
     EXPECT_EQ(Run(std::string(word) + " --help").status, 0) << word;
   }

@@ -1,0 +1,65 @@
+// A model directory whose matrices are packed in a low-bit format: what `isthmus quantize` makes
+// and the on-device engine maps into memory.
+//
+//   config.json, tokenizer files    as in the model it was made from
+//   packed.safetensors              the safetensors format. Matrices first: U8 tensors of the bytes
+//   of
+//                                   a PackedMatrix, each a multiple of 64 bytes; then the other
+//                                   tensors as they were. Metadata: "format" = "isthmus-packed-1",
+//                                   and for every matrix its name = "FORMAT OUT IN" ("int4g64 2048
+//                                   2048")
+//
+// Matrices are [out, in], also where the model stores them transposed (GPT-2). Embedding and head
+// have 8 bits at least. The pages are shared by all processes that map the file.
+#ifndef ISTHMUS_ENGINE_EDGE_PACKED_MODEL_H_
+#define ISTHMUS_ENGINE_EDGE_PACKED_MODEL_H_
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "kernels/packed_matrix.h"
+#include "model/safetensors.h"
+#include "model/weights.h"
+
+namespace isthmus {
+
+// What a file in that format holds. kInvalidArgument for bytes that are not one: every offset, size
+// and format is checked.
+struct PackedTensors {
+  std::map<std::string, PackedMatrix> matrices;
+  std::map<std::string, Tensor> tensors;
+};
+absl::StatusOr<PackedTensors> ParsePackedTensors(const Safetensors& file, const std::string& where);
+
+class PackedModel : public WeightSource {
+ public:
+  // True where `directory` holds a packed.safetensors.
+  static bool IsPacked(const std::string& directory);
+  // Checks that every tensor of the architecture is there with its shape.
+  static absl::StatusOr<std::unique_ptr<PackedModel>> Open(const std::string& directory);
+
+  const ModelConfig& config() const { return config_; }
+  // Null: that tensor is not packed.
+  const PackedMatrix* Find(const std::string& name) const;
+  // The tensor as a plain model directory would give it: packed ones dequantised to fp32.
+  absl::StatusOr<Tensor> Load(const std::string& name) override;
+
+ private:
+  PackedModel(ModelConfig config, PackedTensors contents)
+      : config_(std::move(config)), contents_(std::move(contents)) {}
+
+  const ModelConfig config_;
+  const PackedTensors contents_;
+};
+
+// Packs the model directory `from` into the new folder `out`, rounding to nearest. kInvalidArgument
+// for a model that cannot be read and an `out` in use.
+absl::Status QuantizeModel(const std::string& from, const std::string& out,
+                           const WeightFormatSpec& spec);
+
+}  // namespace isthmus
+
+#endif  // ISTHMUS_ENGINE_EDGE_PACKED_MODEL_H_
