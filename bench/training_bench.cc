@@ -159,7 +159,6 @@ class CellBench {
       const CodecPair codec = family.At(rung);
       rows.push_back(*results_->Find(Key(codec.forward, codec.backward, seed, family.adaptive)));
       rows.back()["family"] = family.name;
-      rows.back()["rung"] = rung;
     }
     return CellRuns(rows).Best(family.name, static_cast<size_t>(seeds)).has_value();
   }
@@ -177,8 +176,11 @@ class CellBench {
     const TrainingRunSpec run = {cell_, files_, codec, static_cast<uint64_t>(seed), 0};
     ISTHMUS_ASSIGN_OR_RETURN(
         const Job job, ParseJob(TrainingJob(run, options_.shared, "unused"), options_.folder()));
-    nlohmann::json row = {{"cell", cell_.Name()},     {"family", family.name},      {"rung", rung},
-                          {"forward", codec.forward}, {"backward", codec.backward}, {"seed", seed}};
+    nlohmann::json row = {{"cell", cell_.Name()},
+                          {"family", family.name},
+                          {"forward", codec.forward},
+                          {"backward", codec.backward},
+                          {"seed", seed}};
     absl::StatusOr<nlohmann::json> trained = TrainInRing(engine_, job, family.adaptive);
     if (trained.ok()) {
       row.update(*trained);

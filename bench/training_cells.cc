@@ -22,16 +22,16 @@ constexpr int kMicroBatches = 2;
 // Slices are what two cores can go through some thousand times.
 struct ModelSetting {
   const char* name;
-  size_t train_windows, eval_windows;
+  size_t train_windows;  // of an epoch of four
+  size_t eval_windows;
   int micro_batch_size;  // two of them are a step
   double lora_rate, full_rate;
 };
 constexpr ModelSetting kSettings[] = {{"stories260K", 256, 48, 8, 3e-3, 1e-3},
                                       {"babyllama-105", 128, 32, 4, 1.5e-3, 2e-4},
                                       {"mixed-14m", 64, 16, 4, 3e-3, 3e-4}};
-// A quarter of the steps gets three times the rate: with one rate for both, single passes end
-// 0.1 nats higher.
-constexpr double kSinglePassRate = 3.0;
+// A single pass goes over as much as all epochs of the others: as many steps, with one rate.
+constexpr size_t kEpochs = 4;
 
 const ModelSetting& SettingOf(const std::string& model) {
   return *std::find_if(std::begin(kSettings), std::end(kSettings) - 1,
@@ -102,7 +102,9 @@ absl::StatusOr<TrainingFiles> WriteTrainingFiles(const TrainingCell& cell,
   ISTHMUS_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Open(model));
   ISTHMUS_ASSIGN_OR_RETURN(const std::vector<std::string> texts,
                            DocumentsOf(cell.data, shared + "/data"));
-  const std::string name = absl::StrCat(folder, "/", cell.model, "-", cell.data);
+  const size_t train_windows = setting.train_windows * kEpochs / static_cast<size_t>(cell.epochs);
+  const std::string name =
+      absl::StrCat(folder, "/", cell.model, "-", cell.data, "-", train_windows);
   const TrainingFiles files = {name + "-train.jsonl", name + "-eval.jsonl"};
   // Training from the front, evaluation from the last fifth: no document is in both.
   const auto last_fifth = texts.end() - static_cast<std::ptrdiff_t>(texts.size() / 5);
@@ -111,8 +113,8 @@ absl::StatusOr<TrainingFiles> WriteTrainingFiles(const TrainingCell& cell,
                                         train ? last_fifth : texts.end());
     const std::string& path = train ? files.train : files.eval;
     ISTHMUS_ASSIGN_OR_RETURN(const std::vector<Window> windows,
-                             Packed(part, train ? setting.train_windows : setting.eval_windows,
-                                    *tokenizer, directory->config().vocab_size, path));
+                             Packed(part, train ? train_windows : setting.eval_windows, *tokenizer,
+                                    directory->config().vocab_size, path));
     ISTHMUS_RETURN_IF_ERROR(WriteWindows(windows, path));
   }
   return files;
@@ -121,8 +123,6 @@ absl::StatusOr<TrainingFiles> WriteTrainingFiles(const TrainingCell& cell,
 std::string TrainingJob(const TrainingRunSpec& run, const std::string& shared,
                         const std::string& output) {
   const ModelSetting& setting = SettingOf(run.cell.model);
-  const double rate = (run.cell.full ? setting.full_rate : setting.lora_rate) *
-                      (run.cell.epochs == 1 ? kSinglePassRate : 1.0);
   return absl::StrCat(
       "model: ", shared, "/models/", run.cell.model,
       "\ncluster: {workers: 1}\ndata:\n  train: ", run.files.train, "\n  eval: ", run.files.eval,
@@ -131,7 +131,8 @@ std::string TrainingJob(const TrainingRunSpec& run, const std::string& shared,
       run.cell.full ? "full" : "lora",
       "\n  lora: {rank: 8, alpha: 16, targets: [q_proj, k_proj, v_proj, o_proj, gate_proj, "
       "up_proj, down_proj]}\n  optimizer: {name: adamw, lr: ",
-      rate, "}\n  schedule: {name: cosine, warmup_steps: 4}\n  epochs: ", run.cell.epochs,
+      run.cell.full ? setting.full_rate : setting.lora_rate,
+      "}\n  schedule: {name: cosine, warmup_steps: 4}\n  epochs: ", run.cell.epochs,
       "\n  micro_batch_size: ", setting.micro_batch_size, "\n  micro_batches: ", kMicroBatches,
       "\n  seed: ", run.seed, "\ncodec: {forward: \"", run.codec.forward, "\", backward: \"",
       run.codec.backward, "\"}\n",

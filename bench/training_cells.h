@@ -23,7 +23,7 @@ struct TrainingCell {
 std::vector<TrainingCell> TrainingCells();
 
 // Windows of 128 tokens, packed from the data's documents, as token ids that every run of the cell
-// and `isthmus train` read: FOLDER/MODEL-DATA-train.jsonl and -eval.jsonl.
+// and `isthmus train` read: FOLDER/MODEL-DATA-WINDOWS-train.jsonl and -eval.jsonl.
 struct TrainingFiles {
   std::string train, eval;
 };

@@ -14,7 +14,8 @@ struct CodecPair {
 };
 
 enum class FamilyRole {
-  kOurs,
+  kOurs,       // what the bars are about
+  kVariant,    // ours with other settings
   kPublished,  // as its authors have it, nothing tuned
   kRival,      // tuned in as many tries as ours
   kFurther     // the same, measured after all others

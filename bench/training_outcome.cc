@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
 
 namespace isthmus::bench {
 namespace {
@@ -40,33 +43,30 @@ CellRuns::CellRuns(const std::vector<nlohmann::json>& rows) {
   for (const nlohmann::json& row : rows)
     if (row.value("family", "") == "none")
       uncompressed_[row.value("seed", 0)] = row.value("loss", 0.0);
-  std::map<std::string, std::map<std::pair<size_t, int>, const nlohmann::json*>> ordered;
+  std::map<std::pair<std::string, std::string>, Spec> of_key;  // by family and codec
   for (const nlohmann::json& row : rows) {
-    const int seed = row.value("seed", 0);
-    if (row.value("family", "") == "none" || uncompressed_.count(seed) == 0) continue;
-    ordered[row.value("family", "")][{row.value("rung", size_t{0}), seed}] = &row;
+    const std::string family = row.value("family", "");
+    const auto none = uncompressed_.find(row.value("seed", 0));
+    if (family == "none" || none == uncompressed_.end()) continue;
+    const CodecPair codec = {row.value("forward", ""), row.value("backward", "")};
+    Spec& spec = of_key[{family, absl::StrCat(codec.forward, " ", codec.backward)}];
+    spec.codec = codec;
+    spec.above.push_back((row.value("loss", 0.0) - none->second) / none->second);
+    const size_t n = spec.above.size();
+    AddToMean(row, "bits_per_element", n, &spec.bits);
+    AddToMean(row, "bits_forward", n, &spec.bits_forward);
+    AddToMean(row, "bits_backward", n, &spec.bits_backward);
+    AddToMean(row, "bits_first_epoch", n, &spec.bits_first_epoch);
   }
-  for (const auto& [family, runs] : ordered) {
-    for (const auto& [place, row] : runs) {
-      Spec& spec = specs_[family][place.first];
-      spec.rung = place.first;
-      spec.codec = {row->value("forward", ""), row->value("backward", "")};
-      const double none = uncompressed_.at(place.second);
-      spec.above.push_back((row->value("loss", 0.0) - none) / none);
-      const size_t n = spec.above.size();
-      AddToMean(*row, "bits_per_element", n, &spec.bits);
-      AddToMean(*row, "bits_forward", n, &spec.bits_forward);
-      AddToMean(*row, "bits_backward", n, &spec.bits_backward);
-      AddToMean(*row, "bits_first_epoch", n, &spec.bits_first_epoch);
-    }
-  }
+  for (const auto& [key, spec] : of_key) specs_[key.first].push_back(spec);
+  for (auto& [family, specs] : specs_)
+    std::sort(specs.begin(), specs.end(),
+              [](const Spec& a, const Spec& b) { return a.bits > b.bits; });
 }
 
 std::vector<CellRuns::Spec> CellRuns::SpecsOf(const std::string& family) const {
-  std::vector<Spec> specs;
-  if (const auto found = specs_.find(family); found != specs_.end())
-    for (const auto& [rung, spec] : found->second) specs.push_back(spec);
-  return specs;
+  const auto found = specs_.find(family);
+  return found == specs_.end() ? std::vector<Spec>() : found->second;
 }
 
 std::optional<CellRuns::Spec> CellRuns::Best(const std::string& family, size_t seeds) const {

@@ -17,7 +17,7 @@ namespace isthmus::bench {
 // A run reaches the loss when it ends at most this far above the uncompressed run of its seed.
 inline constexpr double kLossShare = 0.005;
 
-// Rows of one cell: {cell, family, rung, forward, backward, seed} and what TrainInRing returns; the
+// Rows of one cell: {cell, family, forward, backward, seed} and what TrainInRing returns; the
 // uncompressed runs' family is "none".
 class CellRuns {
  public:
@@ -25,7 +25,6 @@ class CellRuns {
 
   // Runs of one spec that have an uncompressed run beside them.
   struct Spec {
-    size_t rung = 0;
     CodecPair codec;
     std::vector<double> above;  // (loss - uncompressed loss) / uncompressed loss, by seed
     double bits = 0.0, bits_forward = 0.0, bits_backward = 0.0, bits_first_epoch = 0.0;  // means
@@ -34,7 +33,7 @@ class CellRuns {
     std::optional<double> interval() const;
     bool reaches() const { return !above.empty() && mean_above() <= kLossShare; }
   };
-  // By rung: finer first.
+  // More bits first.
   std::vector<Spec> SpecsOf(const std::string& family) const;
   // The one with the fewest bits of those that reach the loss over at least `seeds` seeds.
   std::optional<Spec> Best(const std::string& family, size_t seeds) const;
@@ -43,8 +42,8 @@ class CellRuns {
   bool empty() const { return uncompressed_.empty(); }
 
  private:
-  std::map<int, double> uncompressed_;                   // by seed
-  std::map<std::string, std::map<size_t, Spec>> specs_;  // by family and rung
+  std::map<int, double> uncompressed_;              // by seed
+  std::map<std::string, std::vector<Spec>> specs_;  // by family
 };
 
 // Rows by their cell's name.
