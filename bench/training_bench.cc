@@ -138,9 +138,9 @@ class CellBench {
     const std::string path = absl::StrCat(options_.folder(), "/job.yaml");
     ISTHMUS_RETURN_IF_ERROR(WriteFileAtomic(
         path, TrainingJob(run, options_.shared, absl::StrCat(options_.folder(), "/run"))));
-    ISTHMUS_ASSIGN_OR_RETURN(
-        const nlohmann::json report,
-        RunJson({options_.isthmus, "train", path, "--overwrite", "--json", "--threads", "1"}));
+    ISTHMUS_ASSIGN_OR_RETURN(const nlohmann::json report,
+                             RunJson({options_.isthmus, "train", path, "--overwrite", "--json",
+                                      "--quiet", "--threads", "1"}));
     const auto time = report.find("time");
     const double steps = report.value("steps", 0.0);
     if (time == report.end() || steps < 1)

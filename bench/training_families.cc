@@ -12,7 +12,8 @@ using Rungs = std::vector<std::pair<int, int>>;
 constexpr char kGradient[] = "hadamard+int(bits={},group=token,round=stochastic)";
 
 const Rungs kOnce = {{0, 0}};
-const Rungs kWidths = {{8, 8}, {6, 6}, {5, 5}, {4, 4}, {3, 4}, {3, 3}, {2, 3}};
+// Coarser gradients than activations: rounded at random they cost less.
+const Rungs kWidths = {{8, 6}, {6, 4}, {5, 3}, {4, 3}, {4, 2}, {3, 2}, {2, 2}};
 const Rungs kDecibels = {{28, 8}, {24, 4}, {22, 2}, {20, 0}, {19, -1}, {18, -2}, {16, -4}};
 
 TrainingFamily Fixed(const char* name, const char* forward, const char* backward) {
@@ -53,18 +54,18 @@ const std::vector<TrainingFamily>& TrainingFamilies() {
       Fixed("aqsgd 4/8 as published", "aqsgd(bits=4,first=fp16)", "int8"),
       Fixed("aqsgd 2/4 as published", "aqsgd(bits=2,first=fp16)",
             "int(bits=4,group=token,round=stochastic)"),
-      Rival("aqsgd", "aqsgd(bits={})", {{6, 8}, {4, 6}, {4, 4}, {3, 4}, {3, 3}, {2, 3}, {1, 3}}),
+      Rival("aqsgd", "aqsgd(bits={})", {{6, 4}, {4, 4}, {4, 3}, {3, 3}, {3, 2}, {2, 2}, {1, 2}}),
       Rival("int per channel", "int(bits={},group=channel)"),
       Rival("Hadamard, int per token", "hadamard+int(bits={},group=token)"),
       {"amaq",
        FamilyRole::kRival,
        "amaq(min=1,max=8,target={},start={})",
        "amaq(min=1,max=8,target={},start={})",
-       {{7, 7}, {6, 6}, {5, 5}, {4, 4}, {3, 4}, {3, 3}, {2, 3}}},
+       {{7, 6}, {6, 4}, {5, 3}, {4, 3}, {4, 2}, {3, 2}, {2, 2}}},
       Rival("tah", "tah(bits={})"),
-      Rival("stamp", "stamp(bits={})", {{7, 8}, {6, 6}, {5, 5}, {4, 4}, {3, 4}, {3, 3}, {2, 3}}),
+      Rival("stamp", "stamp(bits={})", {{7, 6}, {6, 4}, {5, 3}, {4, 3}, {4, 2}, {3, 2}, {2, 2}}),
       Rival("hadanorm", "hadanorm(bits={})"),
-      Rival("quest", "quest(bits={})", {{4, 8}, {4, 6}, {4, 5}, {4, 4}, {3, 4}, {3, 3}, {2, 3}}),
+      Rival("quest", "quest(bits={})", {{4, 6}, {4, 4}, {4, 3}, {4, 2}, {3, 3}, {3, 2}, {2, 2}}),
       Fixed("fp16", "fp16", "fp16"),
       Fixed("int8", "int8", "int8"),
       Fixed("int4", "int4", "int4"),
