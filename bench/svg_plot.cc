@@ -66,6 +66,12 @@ class Canvas {
     absl::StrAppendFormat(&svg_,
                           "<polyline fill=\"none\" clip-path=\"url(#box)\" %s points=\"%s\"/>\n",
                           style, points);
+    // A line of one point is nothing to see.
+    if (line.points.size() == 1)
+      absl::StrAppendFormat(
+          &svg_,
+          "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" clip-path=\"url(#box)\" fill=\"none\" %s/>\n",
+          X(line.points[0].first), Y(line.points[0].second), style);
     const double y = kTop + 10 + 19 * static_cast<double>(index);
     absl::StrAppendFormat(&svg_, "<path d=\"M%g %gh28\" %s/>\n", kRight + 14, y, style);
     Text(kRight + 48, y + 4, "start", line.name);

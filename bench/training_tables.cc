@@ -144,9 +144,9 @@ Plot LossPlot(const std::string& name, const CellRuns& cell) {
   Plot plot{.title = absl::StrCat("Loss after fine-tuning: ", name),
             .x_label = "true bits per element of the whole run, both directions",
             .y_label = "loss above the uncompressed run's, %",
-            .most_x = 9,
-            .least_y = -3,
-            .most_y = 5,
+            .most_x = 7,
+            .least_y = -1,
+            .most_y = 3,
             .lines = {}};
   for (const TrainingFamily& family : TrainingFamilies()) {
     PlotLine line{.name = family.name, .points = {}, .strong = family.name == "ecq"};
@@ -173,6 +173,7 @@ Plot TimePlot(const std::string& name,
     if (found == families.end()) continue;
     PlotLine line{.name = family.name, .points = {}, .strong = family.name == "ecq"};
     for (const auto& [rate, seconds] : found->second) {
+      if (rate == 0) continue;  // no limit
       line.points.emplace_back(rate, seconds);
       plot.least_y = std::min(plot.least_y, seconds / 1.2);
       plot.most_y = std::max(plot.most_y, seconds * 1.2);
