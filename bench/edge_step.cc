@@ -26,7 +26,7 @@ namespace isthmus::bench {
 namespace {
 
 struct Options {
-  std::string weights = "f32";
+  std::string weights;
   int64_t layers = 1;  // on each side
   int64_t tokens = 128;
   int64_t samples = 4;
