@@ -1,28 +1,10 @@
 #include "compression/symbol_coder.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "compression/scratch.h"
 
 namespace isthmus {
-namespace {
-
-constexpr uint32_t kDirect = 32;   // numbers below are symbols
-constexpr int kFirstExponent = 5;  // of the first number that is not
-constexpr size_t kMostSymbols = kDirect + 31 - kFirstExponent;
-
-uint16_t SymbolOf(uint32_t value) {
-  if (value < kDirect) return static_cast<uint16_t>(value);
-  return static_cast<uint16_t>(kDirect +
-                               static_cast<uint32_t>(std::bit_width(value) - 1 - kFirstExponent));
-}
-int RawBits(uint32_t symbol) {
-  return symbol < kDirect ? 0 : static_cast<int>(symbol - kDirect) + kFirstExponent;
-}
-
-}  // namespace
-
 int64_t SymbolCoder::Encode(const uint32_t* values, const uint8_t* classes, size_t rows,
                             size_t width, Bytes* out) {
   const size_t n = rows * width;
@@ -100,6 +82,32 @@ bool SymbolCoder::ReadFrequencies(ByteReader* in, size_t table) {
   }
   if (sum != kRansScale) return false;
   tables_.Set(table, frequencies);
+  return true;
+}
+
+bool SymbolCoder::BeginInOrder(ByteReader* in, size_t n, uint32_t* set, RansDecoder* decoder,
+                               RawStream* raw) {
+  ByteReader ahead = *in;
+  const auto first = ahead.Get<uint8_t>();
+  if (!first.ok() || *first == 0 || !ReadTables(in, *first)) return false;
+  *set = *first;
+  const auto size = in->GetVarint();
+  if (!size.ok()) return false;
+  const auto bytes = in->GetBytes(*size);
+  if (!bytes.ok() || !decoder->Begin(*bytes, RansStatesFor(n))) return false;
+  ahead = *in;
+  raw->bytes = *ahead.GetBytes(ahead.remaining());
+  return true;
+}
+
+bool SymbolCoder::RawStream::Get(int bits, uint32_t* value) {
+  for (; fill < bits; fill += 8) {
+    if (at == bytes.size()) return false;
+    word |= static_cast<uint64_t>(bytes[at++]) << fill;
+  }
+  *value = static_cast<uint32_t>(word & ((uint64_t{1} << bits) - 1));
+  word >>= bits;
+  fill -= bits;
   return true;
 }
 

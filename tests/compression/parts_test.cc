@@ -472,6 +472,23 @@ TEST(RunningRanges, AreSentNowAndThenAndAtOnceWhereTheyNoLongerServe) {
   }
 }
 
+TEST(Trellis, GaussianIsNearerToTheBoundThanOneStepCanBe) {
+  const std::vector<float> x = *SyntheticValues("gaussian", 512, 256);
+  for (const double db : {3.0, 8.0, 12.0, 20.0, 30.0}) {
+    const Coded coded = Code(absl::StrCat("trellis(db=", db, ")"), x, 256);
+    const double above = coded.bits - coded.snr / 6.0206;
+    std::printf("trellis %.1f dB: %.3f bits, %.3f above R(D)\n", coded.snr, coded.bits, above);
+    EXPECT_GE(coded.snr, db - 0.3);
+    EXPECT_LE(coded.snr, db + 1.2);
+    EXPECT_LE(above, 0.165) << db;
+  }
+  const std::vector<float> zeros(64 * 32, 0.0f);
+  EXPECT_EQ(Code("trellis(db=20)", zeros, 32).y, zeros);
+  std::vector<float> spike = *SyntheticValues("gaussian", 64, 32);
+  spike[100] = 1e6f;
+  EXPECT_GE(Code("trellis(db=20)", spike, 32).snr, 16.0);
+}
+
 TEST(Previous, PredictsTokensThatFollowTheirNeighbours) {
   const std::vector<float> x = CorrelatedTokens(0.97, 512, 256);
   const Coded with = Code("previous+int(4,token)", x, 256), without = Code("int(4,token)", x, 256);

@@ -40,6 +40,14 @@ const std::vector<std::shared_ptr<const Codec>>& Codecs() {
       all->push_back(*Codec::Parse(spec));
     }
     for (const PartRow& row : PartTable()) all->push_back(*Codec::Parse(row.example));
+    for (const char* spec :
+         {"ecq(db=12,basis=4)", "ecq(db=12,basis=64,slots=3)", "int(bits=4,n=8)+rans",
+          "int(bits=8,group=channel)+rans", "minifloat(e=2,m=1)+rans", "codebook(dynamic8)+rans",
+          "policy(score=error,allocate=greedy,mean=4)+int(bits=4,n=8)+rans",
+          "int(bits=5,group=channel,range=running)", "int(bits=8,group=tensor,range=running)+rans",
+          "policy(score=position,allocate=threshold,over=0.3)+int(bits=4,n=8)"}) {
+      all->push_back(*Codec::Parse(spec));
+    }
     return all;
   }();
   return *codecs;
