@@ -13,7 +13,7 @@
 
 namespace isthmus {
 
-inline constexpr uint16_t kWireVersion = 1;
+inline constexpr uint16_t kWireVersion = 2;
 
 // Numbers are on the wire and are never changed.
 enum class FrameKind : uint8_t {

@@ -11,6 +11,7 @@
 #include <deque>
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "base/mutex.h"
 #include "base/thread.h"
 #include "coordinator/coordinator.h"
@@ -263,7 +264,8 @@ TEST_F(ControlTest, OtherWireVersionsAreRefusedOnBothSides) {
   callbacks.heartbeat = [] { return v1::Heartbeat(); };
   const auto worker = WorkerControl::Join(address_, {}, hello, callbacks, 10 * kSecondUs);
   EXPECT_EQ(worker.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(worker.status().message()), HasSubstr("wire version: expected 1"));
+  EXPECT_THAT(std::string(worker.status().message()),
+              HasSubstr(absl::StrCat("wire version: expected ", kWireVersion)));
   v1::PlanRequest request = Request(1, 10);
   request.set_wire_version(kWireVersion + 1);
   Words client;

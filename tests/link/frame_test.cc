@@ -47,7 +47,7 @@ void Reseal(Bytes* bytes) {
 
 TEST(FrameTest, BytesAreTheDocumentedOnes) {
   const Bytes bytes = Encode(Example());
-  const Bytes expected = {'I',  'S',  'T',  'H',  1,    0,    2,    1,    3,    0,
+  const Bytes expected = {'I',  'S',  'T',  'H',  2,    0,    2,    1,    3,    0,
                           2,    1,    6,    5,    4,    3,    0x0e, 0x0d, 0x0c, 0x0b,
                           0x0a, 9,    8,    7,    0x12, 0x11, 0x10, 0x0f, 0x1a, 0x19,
                           0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 100,  0,    0,    0};
@@ -94,7 +94,7 @@ TEST(FrameTest, AnotherVersionIsNamedWithOurs) {
   Reseal(&bytes);
   const absl::Status status = Decode(bytes).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("expected 1, got 9"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("expected 2, got 9"));
 }
 
 TEST(FrameTest, AnUnknownKindIsRefused) {
