@@ -275,14 +275,14 @@ TEST(GrpcLinkTest, AnotherWireVersionIsRefusedNamingBoth) {
   ASSERT_TRUE(answer.ok()) << answer.status();
   const absl::Status refusal = ParseWelcome(*answer).status();
   EXPECT_EQ(refusal.code(), absl::StatusCode::kUnimplemented);
-  EXPECT_THAT(std::string(refusal.message()), HasSubstr("expected 1, got 7"));
+  EXPECT_THAT(std::string(refusal.message()), HasSubstr("expected 2, got 7"));
 
   hello.set_wire_version(8);
   RawStream field(server->port(), WithVersion(SealHello(hello), kWireVersion));
   const auto second = field.Wait();
   ASSERT_TRUE(second.ok());
   EXPECT_THAT(std::string(ParseWelcome(*second).status().message()),
-              HasSubstr("expected 1, got 8"));
+              HasSubstr("expected 2, got 8"));
 }
 
 TEST(GrpcLinkTest, RubbishInsteadOfAHelloIsRefused) {
