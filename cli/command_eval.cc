@@ -58,12 +58,12 @@ std::string ForPeople(const Evaluation& evaluation) {
 }
 
 absl::Status RunEval(const Invocation& in) {
-  ISTHMUS_ASSIGN_OR_RETURN(LocalModel model, OpenLocalModel(in));
+  ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in));
+  ISTHMUS_ASSIGN_OR_RETURN(LocalModel model, OpenLocalModel(in, engine.get()));
   ISTHMUS_ASSIGN_OR_RETURN(const Text text, ReadText(in, model));
   ISTHMUS_ASSIGN_OR_RETURN(CutModel::Options options, CutOptions(in, model));
   options.num_samples = static_cast<int64_t>(text.windows.size());
   options.max_sample_tokens = Longest(text.windows);
-  ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in));
   ISTHMUS_ASSIGN_OR_RETURN(const auto cut_model, CutModel::Open(engine.get(), model.config(),
                                                                 model.directory.get(), options));
   Progress progress(Progress::Choose(in.On("quiet")));

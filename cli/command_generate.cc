@@ -98,13 +98,13 @@ absl::Status CheckCodec(const Invocation& in) {
 
 absl::Status RunGenerate(const Invocation& in) {
   ISTHMUS_RETURN_IF_ERROR(CheckCodec(in));
-  ISTHMUS_ASSIGN_OR_RETURN(LocalModel model, OpenLocalModel(in));
+  ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in));
+  ISTHMUS_ASSIGN_OR_RETURN(LocalModel model, OpenLocalModel(in, engine.get()));
   if (model.tokenizer == nullptr) {
     return InvalidArgument(in.Text("model"),
                            ": expected tokenizer.json or tokenizer.model, got neither");
   }
   ISTHMUS_ASSIGN_OR_RETURN(const auto prompt, model.tokenizer->Encode(in.Text("prompt")));
-  ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in));
   ISTHMUS_ASSIGN_OR_RETURN(const Generation generation,
                            in.Given("coordinator") ? GenerateSplit(in, model, prompt, engine.get())
                                                    : GenerateHere(in, model, prompt, engine.get()));

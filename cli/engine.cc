@@ -15,8 +15,9 @@ Flag ThreadsFlag() {
 Flag WeightsFlag() {
   return {.name = "weights",
           .value = "FORMAT",
-          .help = "how the on-device engine holds frozen weights: f32, bf16, int8, int4g64 ...",
-          .fallback = "f32"};
+          .help =
+              "how the on-device engine holds frozen weights: f32, bf16, int8, int4g64 ... "
+              "(default: as a folder of `quantize` has them, else f32)"};
 }
 
 }  // namespace isthmus

@@ -18,9 +18,10 @@ std::vector<Flag> LocalModelFlags() {
   return flags;
 }
 
-absl::StatusOr<LocalModel> OpenLocalModel(const Invocation& invocation) {
+absl::StatusOr<LocalModel> OpenLocalModel(const Invocation& invocation, Engine* engine) {
   LocalModel model;
-  ISTHMUS_ASSIGN_OR_RETURN(model.directory, ModelDirectory::Open(invocation.Text("model")));
+  ISTHMUS_ASSIGN_OR_RETURN(model.directory,
+                           engine->OpenModel(invocation.Text("model"), /*weights=*/true));
   auto tokenizer = Tokenizer::Open(invocation.Text("model"));
   if (tokenizer.ok()) {
     model.tokenizer = *std::move(tokenizer);

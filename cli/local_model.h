@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "cli/flags.h"
 #include "client/cut_model.h"
+#include "engine/stage.h"
 #include "model/adapter.h"
 #include "model/tokenizer.h"
 #include "model/weights.h"
@@ -25,7 +26,8 @@ struct LocalModel {
 // --model --adapter --cut-after --codec --threads --device.
 std::vector<Flag> LocalModelFlags();
 
-absl::StatusOr<LocalModel> OpenLocalModel(const Invocation& invocation);
+// In a form that `engine` computes from.
+absl::StatusOr<LocalModel> OpenLocalModel(const Invocation& invocation, Engine* engine);
 absl::StatusOr<CutModel::Options> CutOptions(const Invocation& invocation, const LocalModel& model);
 
 }  // namespace isthmus

@@ -69,7 +69,7 @@ absl::StatusOr<PlanPreview> PreviewPlan(const Job& given, std::vector<v1::Worker
                                         Engine* engine) {
   Job job = given;
   ISTHMUS_ASSIGN_OR_RETURN(const auto model,
-                           ModelDirectory::Open(job.model, job.init == Init::kPretrained));
+                           engine->OpenModel(job.model, job.init == Init::kPretrained));
   const ModelConfig& config = model->config();
   if (job.data.sequence_length == 0) job.data.sequence_length = config.max_positions;
   if (job.train.lora.targets.empty()) job.train.lora.targets = DefaultLoraTargets(config);
@@ -88,6 +88,7 @@ absl::StatusOr<PlanPreview> PreviewPlan(const Job& given, std::vector<v1::Worker
   preview.codec_reason = codec.why;
   ISTHMUS_ASSIGN_OR_RETURN(preview.plan, MakePlan(request, workers, "preview"));
   spec.edge = EdgeSpecOf(job, facts, preview.plan);
+  if (spec.edge.weights.empty()) spec.edge.weights = model->packed_format();
   const bool shared = preview.plan.shared_embedding() && LossParty(preview.plan) != kClientParty;
   ISTHMUS_ASSIGN_OR_RETURN(
       preview.client_memory,

@@ -130,8 +130,11 @@ int64_t TrainingRun::TotalSteps(const Job::Train& train) const {
 
 absl::Status TrainingRun::OpenModel() {
   ISTHMUS_ASSIGN_OR_RETURN(model_,
-                           ModelDirectory::Open(job_.model, job_.init == Init::kPretrained));
+                           context_.engine->OpenModel(job_.model, job_.init == Init::kPretrained));
   config_ = model_->config();
+  if (job_.train.method == TrainMethod::kFull && !model_->packed_format().empty())
+    return InvalidArgument("train.method: expected lora on a packed model, got full (", job_.model,
+                           ")");
   if (job_.init == Init::kRandom) random_ = RandomWeights(config_, job_.train.seed);
   if (job_.train.method == TrainMethod::kLora && job_.train.lora.targets.empty())
     job_.train.lora.targets = DefaultLoraTargets(config_);

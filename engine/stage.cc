@@ -14,6 +14,11 @@ int64_t MicroBatch::tokens() const {
   return std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
 }
 
+absl::StatusOr<std::unique_ptr<ModelDirectory>> Engine::OpenModel(const std::string& path,
+                                                                  bool weights) {
+  return ModelDirectory::Open(path, weights);
+}
+
 absl::StatusOr<MemoryPlan> Engine::PlanMemory(const ModelConfig&, const TrainSpec&,
                                               absl::Span<const LayerRange>, bool) {
   return MemoryPlan();

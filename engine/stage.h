@@ -190,6 +190,10 @@ class Engine {
   virtual ~Engine() = default;
   // "torch 1.13.1 cpu"; the first word is what --engine takes.
   virtual std::string name() const = 0;
+  // A model directory in a form that this engine computes from; with `weights` false only
+  // config.json is read. Here: a plain one.
+  virtual absl::StatusOr<std::unique_ptr<ModelDirectory>> OpenModel(const std::string& path,
+                                                                    bool weights);
   // `shared_embedding`: the tied tensor is held by another party as well.
   virtual absl::StatusOr<std::unique_ptr<StageGroup>> MakeStages(
       const ModelConfig& config, const TrainSpec& train, absl::Span<const LayerRange> ranges,

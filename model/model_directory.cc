@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;
 constexpr int64_t kMaxIndexBytes = int64_t{100} << 20;
 constexpr char kSingleFile[] = "model.safetensors";
+constexpr char kPackedFile[] = "packed.safetensors";  // engine/edge/packed_model.h
 constexpr char kIndexFile[] = "model.safetensors.index.json";
 
 std::string Join(const std::string& folder, absl::string_view file) {
@@ -101,6 +102,10 @@ absl::StatusOr<TensorMap> ReadTensors(const std::string& folder, const Architect
     return tensors;
   }
   if (!Exists(Join(folder, kIndexFile))) {
+    if (Exists(Join(folder, kPackedFile))) {
+      return InvalidArgument("weights: expected ", kSingleFile, " or ", kIndexFile, ", got ",
+                             kPackedFile, ", which --engine edge computes from (", folder, ")");
+    }
     return NotFound("weights: expected ", kSingleFile, " or ", kIndexFile, ", got ",
                     Exists(Join(folder, "pytorch_model.bin")) ? "pytorch_model.bin" : "neither",
                     " (", folder, ")");

@@ -33,6 +33,9 @@ class ModelDirectory : public WeightSource {
   virtual const ModelConfig& config() const = 0;
   virtual const std::string& path() const = 0;
   virtual DType stored_dtype() const = 0;  // of the block weights
+  // How its matrices are packed ("int4g64"); empty: they are not. Load gives plain values all the
+  // same.
+  virtual std::string packed_format() const { return ""; }
   // Names the content: config and tensor index with a checksum of each tensor. Reads every byte
   // once, then is remembered.
   virtual absl::StatusOr<std::string> ContentId() = 0;

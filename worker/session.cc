@@ -122,7 +122,7 @@ absl::Status Session::DialNextWorkers() {
 absl::Status Session::LoadStages() {
   ISTHMUS_ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(plan_.model().config_json()));
   ISTHMUS_ASSIGN_OR_RETURN(
-      weights_, OpenWeights(plan_.model(), config, options_.weights,
+      weights_, OpenWeights(plan_.model(), config, options_.weights, options_.engine,
                             [this](const std::string& name) { return FetchTensor(name); }));
   TrainSpec train = TrainSpecFromProto(plan_.train());
   train.threads = options_.threads;

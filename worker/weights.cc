@@ -100,12 +100,14 @@ class CachedWeights : public WeightSource {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ModelDirectory>> FindModel(const std::string& model_root,
-                                                          const v1::ModelRef& model) {
+                                                          const v1::ModelRef& model,
+                                                          Engine* engine) {
   if (model_root.empty()) return nullptr;
   for (const std::string& folder : CandidateFolders(model_root)) {
     std::error_code error;
     if (!fs::exists(fs::path(folder) / "config.json", error)) continue;
-    absl::StatusOr<std::unique_ptr<ModelDirectory>> opened = ModelDirectory::Open(folder);
+    absl::StatusOr<std::unique_ptr<ModelDirectory>> opened =
+        engine->OpenModel(folder, /*weights=*/true);
     // Other models, and broken ones, are not this job's business. The text is compared first: a
     // checksum reads every byte.
     if (!opened.ok() || (*opened)->config().text != model.config_json()) continue;
@@ -118,10 +120,10 @@ absl::StatusOr<std::unique_ptr<ModelDirectory>> FindModel(const std::string& mod
 absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const v1::ModelRef& model,
                                                           const ModelConfig& config,
                                                           const WeightPlaces& places,
-                                                          FetchTensor fetch) {
+                                                          Engine* engine, FetchTensor fetch) {
   if (model.init_random()) return RandomWeights(config, model.init_seed());
   ISTHMUS_ASSIGN_OR_RETURN(std::unique_ptr<ModelDirectory> found,
-                           FindModel(places.model_root, model));
+                           FindModel(places.model_root, model, engine));
   if (found != nullptr) {
     LogInfo("worker", "model ", model.name(), " found at ", found->path());
     return std::unique_ptr<WeightSource>(std::move(found));

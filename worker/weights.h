@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "engine/stage.h"
 #include "isthmus/v1/plan.pb.h"
 #include "model/weights.h"
 
@@ -22,16 +23,17 @@ struct WeightPlaces {
 // Asks the client for one tensor. On the stage thread.
 using FetchTensor = std::function<absl::StatusOr<Tensor>(const std::string& name)>;
 
-// The directory under `model_root` with this content, or null.
+// The directory under `model_root` with this content that `engine` computes from, or null.
 absl::StatusOr<std::unique_ptr<ModelDirectory>> FindModel(const std::string& model_root,
-                                                          const v1::ModelRef& model);
+                                                          const v1::ModelRef& model,
+                                                          Engine* engine);
 
 // Never fails for a missing model: then tensors come from the cache or through `fetch`, and are
 // kept in the cache.
 absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const v1::ModelRef& model,
                                                           const ModelConfig& config,
                                                           const WeightPlaces& places,
-                                                          FetchTensor fetch);
+                                                          Engine* engine, FetchTensor fetch);
 
 }  // namespace isthmus
 

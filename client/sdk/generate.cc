@@ -23,9 +23,9 @@ struct TextModel {
   std::optional<Adapter> adapter;
 };
 
-absl::StatusOr<TextModel> OpenTextModel(const isthmus_generate_options& options) {
+absl::StatusOr<TextModel> OpenTextModel(Engine* engine, const isthmus_generate_options& options) {
   TextModel model;
-  ISTHMUS_ASSIGN_OR_RETURN(model.directory, ModelDirectory::Open(options.model));
+  ISTHMUS_ASSIGN_OR_RETURN(model.directory, engine->OpenModel(options.model, /*weights=*/true));
   ISTHMUS_ASSIGN_OR_RETURN(model.tokenizer, Tokenizer::Open(options.model));
   if (options.adapter != nullptr) {
     ISTHMUS_ASSIGN_OR_RETURN(model.adapter,
@@ -127,9 +127,9 @@ absl::Status RunGenerate(const isthmus_generate_options* given, const char* prom
   ISTHMUS_RETURN_IF_ERROR(NotNull(prompt));
   ISTHMUS_ASSIGN_OR_RETURN(const isthmus_generate_options options, Known(given));
   ISTHMUS_RETURN_IF_ERROR(CheckOptions(options));
-  ISTHMUS_ASSIGN_OR_RETURN(const TextModel model, OpenTextModel(options));
-  ISTHMUS_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, model.tokenizer->Encode(prompt));
   ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEdgeEngine(options.threads));
+  ISTHMUS_ASSIGN_OR_RETURN(const TextModel model, OpenTextModel(engine.get(), options));
+  ISTHMUS_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, model.tokenizer->Encode(prompt));
   ISTHMUS_ASSIGN_OR_RETURN(const Generation generation,
                            options.coordinator == nullptr
                                ? GenerateHere(engine.get(), options, model, ids)

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "engine/block_timing.h"
 #include "engine/edge/edge_stage_group.h"
+#include "engine/edge/packed_model.h"
 #include "kernels/weight_format.h"
 
 namespace isthmus {
@@ -37,13 +38,22 @@ class EdgeEngine : public Engine {
 
   std::string name() const override { return "edge"; }
 
+  absl::StatusOr<std::unique_ptr<ModelDirectory>> OpenModel(const std::string& path,
+                                                            bool weights) override {
+    if (!weights || !PackedModel::IsPacked(path)) return ModelDirectory::Open(path, weights);
+    ISTHMUS_ASSIGN_OR_RETURN(std::unique_ptr<PackedModel> packed, PackedModel::Open(path));
+    return std::unique_ptr<ModelDirectory>(std::move(packed));
+  }
+
   absl::StatusOr<std::unique_ptr<StageGroup>> MakeStages(const ModelConfig& config,
                                                          const TrainSpec& train,
                                                          absl::Span<const LayerRange> ranges,
                                                          WeightSource* weights,
                                                          bool shared_embedding) override {
     ISTHMUS_RETURN_IF_ERROR(CheckTrain(train));
-    return edge::EdgeStageGroup::Make(config, Resolved(train), ranges, weights, shared_embedding,
+    ISTHMUS_ASSIGN_OR_RETURN(const TrainSpec resolved,
+                             ResolvedFor(dynamic_cast<const PackedModel*>(weights), train));
+    return edge::EdgeStageGroup::Make(config, resolved, ranges, weights, shared_embedding,
                                       ThreadsFor(train));
   }
 
@@ -62,7 +72,23 @@ class EdgeEngine : public Engine {
 
  private:
   TrainSpec Resolved(TrainSpec train) const {
-    if (train.edge.weights.empty()) train.edge.weights = weights_;
+    if (train.edge.weights.empty()) train.edge.weights = weights_.empty() ? "f32" : weights_;
+    return train;
+  }
+
+  // `packed` null: the matrices are packed when they are loaded.
+  absl::StatusOr<TrainSpec> ResolvedFor(const PackedModel* packed, TrainSpec train) const {
+    if (packed == nullptr) return Resolved(std::move(train));
+    const std::string format = packed->packed_format();
+    const std::string asked = train.edge.weights.empty() ? weights_ : train.edge.weights;
+    if (!asked.empty()) {
+      ISTHMUS_ASSIGN_OR_RETURN(const WeightFormatSpec spec, ParseWeightFormat(asked));
+      if (WeightFormatText(spec) != format) {
+        return InvalidArgument("weights: expected ", format, ", as the model is packed, got ",
+                               asked, " (", packed->path(), ")");
+      }
+    }
+    train.edge.weights = format;
     return train;
   }
 
@@ -80,7 +106,7 @@ class EdgeEngine : public Engine {
 
 absl::StatusOr<std::unique_ptr<Engine>> MakeEdgeEngine(int64_t threads,
                                                        const std::string& weights) {
-  ISTHMUS_RETURN_IF_ERROR(ParseWeightFormat(weights).status());
+  if (!weights.empty()) ISTHMUS_RETURN_IF_ERROR(ParseWeightFormat(weights).status());
   std::unique_ptr<Engine> engine = std::make_unique<EdgeEngine>(threads, weights);
   return engine;
 }

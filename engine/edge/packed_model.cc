@@ -10,6 +10,7 @@
 #include "base/done_reading.h"
 #include "base/status.h"
 #include "model/architecture.h"
+#include "model/content_id.h"
 #include "model/convert.h"
 #include "model/model_folder.h"
 
@@ -31,10 +32,6 @@ struct Entry {
   int64_t in() const { return info.shape[transposed ? 0 : 1]; }
 };
 
-WeightFormatSpec AtLeastEightBits(const WeightFormatSpec& spec) {
-  return CodeBits(spec.format) >= 8 ? spec : WeightFormatSpec{WeightFormat::kInt8, 0};
-}
-
 // Every tensor of the model, packed ones first.
 std::vector<Entry> Entries(const ModelConfig& config, const WeightFormatSpec& spec) {
   std::map<std::string, bool> linears;
@@ -52,7 +49,7 @@ std::vector<Entry> Entries(const ModelConfig& config, const WeightFormatSpec& sp
     const bool linear = linears.count(info.name) > 0;
     entry.packed = outer || linear;
     entry.transposed = linear && config.transposed_linear;
-    entry.spec = outer ? AtLeastEightBits(spec) : spec;
+    entry.spec = outer ? OuterFormat(spec) : spec;
     (entry.packed ? packed : plain).push_back(std::move(entry));
   }
   packed.insert(packed.end(), plain.begin(), plain.end());
@@ -119,27 +116,58 @@ absl::StatusOr<PackedMatrix> ParseMatrix(const Tensor& tensor, const std::string
   return PackedMatrix::View(tensor.bytes(), out, in, spec, tensor.owner());
 }
 
-// The shape that `info` would have in a plain directory.
+std::string MatrixText(const WeightFormatSpec& spec, int64_t out, int64_t in) {
+  return absl::StrCat(WeightFormatText(spec), " ", out, " ", in);
+}
+
+// Every floating type will do.
+std::string TensorText(const Tensor& tensor) {
+  const DType dtype = tensor.dtype();
+  const bool floating = dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
+  return absl::StrCat(floating ? "floats " : "integers ", ToString(tensor.shape()));
+}
+
 absl::Status CheckTensor(const PackedTensors& contents, const Entry& entry,
                          const std::string& where) {
   const std::string& name = entry.info.name;
-  const auto matrix = contents.matrices.find(name);
-  if (matrix != contents.matrices.end()) {
-    if (entry.packed && matrix->second.out() == entry.out() && matrix->second.in() == entry.in()) {
-      return absl::OkStatus();
-    }
-    return InvalidArgument(where, ": expected ", ToString(entry.info.shape), " for ", name,
-                           ", got a packed matrix of ", matrix->second.out(), " x ",
-                           matrix->second.in());
+  const std::string expected = entry.packed ? MatrixText(entry.spec, entry.out(), entry.in())
+                                            : absl::StrCat("floats ", ToString(entry.info.shape));
+  std::string got = "nothing";
+  if (const auto matrix = contents.matrices.find(name); matrix != contents.matrices.end()) {
+    const PackedMatrix& held = matrix->second;
+    got = MatrixText(held.spec(), held.out(), held.in());
+  } else if (const auto tensor = contents.tensors.find(name); tensor != contents.tensors.end()) {
+    got = TensorText(tensor->second);
   }
-  const auto tensor = contents.tensors.find(name);
-  if (tensor == contents.tensors.end()) {
-    return InvalidArgument(where, ": expected the tensor ", name, ", got a file without it");
-  }
-  if (tensor->second.shape() == entry.info.shape) return absl::OkStatus();
-  return InvalidArgument(where, ": expected ", ToString(entry.info.shape), " for ", name, ", got ",
-                         ToString(tensor->second.shape()));
+  if (got == expected) return absl::OkStatus();
+  return InvalidArgument(where, ": expected ", expected, " for ", name, ", got ", got);
 }
+
+// That of the first block's first matrix; CheckTensor holds the others against it.
+absl::StatusOr<WeightFormatSpec> FormatOf(const PackedTensors& contents, const ModelConfig& config,
+                                          const std::string& where) {
+  const std::string name =
+      absl::StrCat(BlockPrefix(config, 0), BlockLinears(config).front().module, ".weight");
+  const auto matrix = contents.matrices.find(name);
+  if (matrix != contents.matrices.end()) return matrix->second.spec();
+  return InvalidArgument(where, ": expected a packed matrix ", name, ", got none");
+}
+
+// The tensors as they lie in the file.
+class StoredTensors : public WeightSource {
+ public:
+  explicit StoredTensors(const PackedTensors& contents) : contents_(contents) {}
+  absl::StatusOr<Tensor> Load(const std::string& name) override {
+    const auto matrix = contents_.matrices.find(name);
+    if (matrix == contents_.matrices.end()) return contents_.tensors.at(name);
+    const absl::Span<const uint8_t> bytes = matrix->second.bytes();
+    return Tensor::View(DType::kU8, {static_cast<int64_t>(bytes.size())}, bytes.data(),
+                        std::make_shared<PackedMatrix>(matrix->second));
+  }
+
+ private:
+  const PackedTensors& contents_;
+};
 
 }  // namespace
 
@@ -165,6 +193,10 @@ absl::StatusOr<PackedTensors> ParsePackedTensors(const Safetensors& file,
   return contents;
 }
 
+WeightFormatSpec OuterFormat(const WeightFormatSpec& format) {
+  return CodeBits(format.format) >= 16 ? format : WeightFormatSpec{WeightFormat::kInt8, 0};
+}
+
 bool PackedModel::IsPacked(const std::string& directory) {
   std::error_code error;
   return std::filesystem::exists(FileIn(directory), error);
@@ -175,10 +207,21 @@ absl::StatusOr<std::unique_ptr<PackedModel>> PackedModel::Open(const std::string
   const std::string path = FileIn(directory);
   ISTHMUS_ASSIGN_OR_RETURN(const auto file, Safetensors::Open(path));
   ISTHMUS_ASSIGN_OR_RETURN(PackedTensors contents, ParsePackedTensors(*file, path));
-  for (const Entry& entry : Entries(plain->config(), {})) {
+  ISTHMUS_ASSIGN_OR_RETURN(const WeightFormatSpec format,
+                           FormatOf(contents, plain->config(), path));
+  for (const Entry& entry : Entries(plain->config(), format)) {
     ISTHMUS_RETURN_IF_ERROR(CheckTensor(contents, entry, path));
   }
-  return std::unique_ptr<PackedModel>(new PackedModel(plain->config(), std::move(contents)));
+  return std::unique_ptr<PackedModel>(
+      new PackedModel(directory, plain->config(), format, std::move(contents)));
+}
+
+absl::StatusOr<std::string> PackedModel::ContentId() {
+  if (content_id_.empty()) {
+    StoredTensors stored(contents_);
+    ISTHMUS_ASSIGN_OR_RETURN(content_id_, ComputeContentId(config_, &stored));
+  }
+  return content_id_;
 }
 
 const PackedMatrix* PackedModel::Find(const std::string& name) const {

@@ -9,8 +9,9 @@
 //                                   and for every matrix its name = "FORMAT OUT IN" ("int4g64 2048
 //                                   2048")
 //
-// Matrices are [out, in], also where the model stores them transposed (GPT-2). Embedding and head
-// have 8 bits at least. The pages are shared by all processes that map the file.
+// Matrices are [out, in], also where the model stores them transposed (GPT-2). All of the blocks
+// have one format, embedding and head its OuterFormat. The pages are shared by all processes that
+// map the file.
 #ifndef ISTHMUS_ENGINE_EDGE_PACKED_MODEL_H_
 #define ISTHMUS_ENGINE_EDGE_PACKED_MODEL_H_
 
@@ -34,25 +35,41 @@ struct PackedTensors {
 };
 absl::StatusOr<PackedTensors> ParsePackedTensors(const Safetensors& file, const std::string& where);
 
-class PackedModel : public WeightSource {
+// Embedding and head keep 8 bits per channel below formats of fewer than 16: their error reaches
+// every logit, and they are looked up and multiplied once, not once per layer.
+WeightFormatSpec OuterFormat(const WeightFormatSpec& format);
+
+class PackedModel : public ModelDirectory {
  public:
   // True where `directory` holds a packed.safetensors.
   static bool IsPacked(const std::string& directory);
-  // Checks that every tensor of the architecture is there with its shape.
+  // Checks that every tensor of the architecture is there with its shape and format.
   static absl::StatusOr<std::unique_ptr<PackedModel>> Open(const std::string& directory);
 
-  const ModelConfig& config() const { return config_; }
+  const ModelConfig& config() const override { return config_; }
+  const std::string& path() const override { return path_; }
+  DType stored_dtype() const override { return DType::kF32; }  // what Load gives
+  std::string packed_format() const override { return WeightFormatText(format_); }
+  // Of the packed bytes: another one than that of the model it was made from.
+  absl::StatusOr<std::string> ContentId() override;
   // Null: that tensor is not packed.
   const PackedMatrix* Find(const std::string& name) const;
   // The tensor as a plain model directory would give it: packed ones dequantised to fp32.
   absl::StatusOr<Tensor> Load(const std::string& name) override;
 
  private:
-  PackedModel(ModelConfig config, PackedTensors contents)
-      : config_(std::move(config)), contents_(std::move(contents)) {}
+  PackedModel(std::string path, ModelConfig config, const WeightFormatSpec& format,
+              PackedTensors contents)
+      : path_(std::move(path)),
+        config_(std::move(config)),
+        format_(format),
+        contents_(std::move(contents)) {}
 
+  const std::string path_;
   const ModelConfig config_;
+  const WeightFormatSpec format_;  // of the blocks' matrices
   const PackedTensors contents_;
+  std::string content_id_;
 };
 
 // Packs the model directory `from` into the new folder `out`, rounding to nearest. kInvalidArgument

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/done_reading.h"
 #include "base/status.h"
+#include "engine/edge/packed_model.h"
 #include "engine/lora_start.h"
 #include "engine/stage_input.h"
 #include "model/convert.h"
@@ -59,10 +60,10 @@ absl::StatusOr<PackedMatrix> PlannedMatrix(int64_t out, int64_t in, const Weight
                             std::move(owner));
 }
 
-// Embedding and head keep 8 bits per channel below formats of fewer: their error reaches every
-// logit, and they are looked up and multiplied once, not once per layer.
-WeightFormatSpec OuterFormat(const WeightFormatSpec& format) {
-  return CodeBits(format.format) >= 16 ? format : WeightFormatSpec{WeightFormat::kInt8, 0};
+// The matrix as a packed model maps it; null: it is packed here.
+const PackedMatrix* HeldPacked(WeightSource* source, const std::string& name) {
+  const auto* model = dynamic_cast<const PackedModel*>(source);
+  return model == nullptr ? nullptr : model->Find(name);
 }
 
 }  // namespace
@@ -134,6 +135,11 @@ absl::StatusOr<const PackedMatrix*> Weights::Pack(const TensorInfo& info, bool t
     packed_.push_back(std::move(planned));
     return &packed_.back();
   }
+  if (const PackedMatrix* held = HeldPacked(source, info.name)) {
+    ISTHMUS_CHECK(held->out() == out && held->in() == in && held->spec() == spec);
+    packed_.push_back(*held);
+    return &packed_.back();
+  }
   ISTHMUS_ASSIGN_OR_RETURN(const Tensor stored, LoadChecked(info, source));
   ISTHMUS_ASSIGN_OR_RETURN(Tensor values, ToF32(stored));
   if (transposed) values = Transposed(values);
@@ -190,7 +196,7 @@ absl::StatusOr<RowTable> Weights::LoadTable(const TensorInfo& info, WeightSource
     ISTHMUS_ASSIGN_OR_RETURN(table.trained, trained_->Use(tensor));
     return table;
   }
-  if (CodeBits(format_.format) < 16) {
+  if (CodeBits(format_.format) < 16 || HeldPacked(source, info.name) != nullptr) {
     ISTHMUS_ASSIGN_OR_RETURN(table.packed, Pack(info, /*transposed=*/false, outer_format_, source));
     return table;
   }

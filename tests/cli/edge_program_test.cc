@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -23,6 +24,8 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::Not;
+
+const std::string kModel = std::string(ISTHMUS_SOURCE_DIR) + "/examples/stories260K";
 
 // Enough of an ELF file: its segments and the libraries it names.
 class Program {
@@ -100,11 +103,11 @@ class EdgeProgramTest : public ::testing::Test {
     result.err = *ReadFile(folder_ + "/err");
     return result;
   }
-  // A job of two blocks at the client on the model in examples/.
-  std::string Job(const std::string& edge) {
+  // A job of two blocks at the client.
+  std::string Job(const std::string& edge, const std::string& model = kModel) {
     const std::string path = folder_ + "/job.yaml";
     const std::string text = absl::StrCat(
-        "model: ", ISTHMUS_SOURCE_DIR, "/examples/stories260K\ndata: {train: ", folder_,
+        "model: ", model, "\ndata: {train: ", folder_,
         "/text.txt, sequence_length: 64}\ntrain: {steps: 3, micro_batch_size: 2, micro_batches: 2, "
         "optimizer: {name: adamw8bit}}\ncodec: int8\n",
         edge, "output: ", folder_, "/out-run\n");
@@ -114,6 +117,25 @@ class EdgeProgramTest : public ::testing::Test {
       absl::StrAppend(&words, "Once upon a time there was a cat number ", i, ". It ran.\n\n");
     EXPECT_TRUE(WriteFileAtomic(folder_ + "/text.txt", words).ok());
     return "'" + path + "'";
+  }
+
+  // The folder that `quantize` makes.
+  std::string Packed(const std::string& format) {
+    const std::string out = absl::StrCat(folder_, "/", format);
+    const Result made =
+        Run(absl::StrCat("quantize --model ", kModel, " --out ", out, " --format ", format));
+    EXPECT_EQ(made.status, 0) << made.err;
+    return out;
+  }
+  std::string Eval(const std::string& model) {
+    return absl::StrCat("eval --quiet --json --sequence-length 64 --data ", folder_,
+                        "/text.txt --model ", model);
+  }
+  void ExpectRefused(const std::string& command, const std::string& needle) {
+    const Result result = Run(command);
+    EXPECT_EQ(result.status, 2) << command << ": " << result.err;
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+    EXPECT_THAT(result.err, HasSubstr(needle)) << command;
   }
 
   std::string folder_;
@@ -167,6 +189,52 @@ TEST_F(EdgeProgramTest, ALimitThatIsTooSmallIsSaid) {
   const Result plan = Run("plan " + Job("edge: {weights: int8, memory_limit: 100KiB}\n"));
   EXPECT_NE(plan.status, 0);
   EXPECT_THAT(plan.err, HasSubstr("edge.memory_limit: expected at least"));
+}
+
+TEST_F(EdgeProgramTest, APackedFolderComputesWhatPackingAtTheStartDoes) {
+  Job("");  // writes the text
+  std::vector<std::string> losses = {Run(Eval(kModel)).out};
+  for (const std::string format : {"int8", "int4g64"}) {
+    const std::string packed = Packed(format);
+    const Result plain = Run(absl::StrCat(Eval(kModel), " --weights ", format));
+    const Result mapped = Run(Eval(packed));
+    ASSERT_EQ(plain.status, 0) << plain.err;
+    ASSERT_EQ(mapped.status, 0) << mapped.err;
+    EXPECT_EQ(mapped.out, plain.out) << format;
+    EXPECT_THAT(losses, Not(::testing::Contains(mapped.out))) << format;
+    losses.push_back(mapped.out);
+    const std::string text = "generate --prompt 'Once upon' --max-new-tokens 16 --model ";
+    const Result story = Run(absl::StrCat(text, packed));
+    EXPECT_EQ(story.status, 0) << story.err;
+    EXPECT_EQ(story.out, Run(absl::StrCat(text, kModel, " --weights ", format)).out) << format;
+  }
+}
+
+TEST_F(EdgeProgramTest, APackedFolderTrainsAdapters) {
+  const std::string packed = Packed("int4g64");
+  const std::string job = Job("edge: {memory_limit: 16MiB}\n", packed);
+  const Result plan = Run("plan --json " + job);
+  ASSERT_EQ(plan.status, 0) << plan.err;
+  const Result unpacked = Run("plan --json " + Job("edge: {memory_limit: 16MiB}\n"));
+  EXPECT_LT(Json::parse(plan.out).at("client_planned_bytes"),
+            Json::parse(unpacked.out).at("client_planned_bytes"));
+  const Result run = Run("train --quiet --json " + Job("", packed));
+  ASSERT_EQ(run.status, 0) << run.err;
+  EXPECT_EQ(Json::parse(run.out).at("status"), "completed");
+  const Result tuned = Run(absl::StrCat(Eval(packed), " --adapter ", folder_, "/out-run/adapter"));
+  ASSERT_EQ(tuned.status, 0) << tuned.err;
+  EXPECT_NE(tuned.out, Run(Eval(packed)).out);
+  ExpectRefused("train --overwrite --set train.method=full " + job, "train.method: expected lora");
+}
+
+TEST_F(EdgeProgramTest, WhatAPackedFolderIsNotIsSaidInOneLine) {
+  Job("");  // writes the text
+  const std::string packed = Packed("int4g64");
+  ExpectRefused(absl::StrCat(Eval(packed), " --weights int8"), "expected int4g64");
+  ExpectRefused("inspect " + packed, "--engine edge");
+  const std::string file = packed + "/packed.safetensors";
+  fs::resize_file(file, fs::file_size(file) - 64);
+  ExpectRefused(Eval(packed), "packed.safetensors");
 }
 
 }  // namespace

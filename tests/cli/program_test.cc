@@ -98,8 +98,16 @@ TEST_F(ProgramTest, HelpShowsOnlyWhatExists) {
     EXPECT_THAT(help.out, HasSubstr(word));
     EXPECT_EQ(Run(std::string(word) + " --help").status, 0) << word;
   }
-  for (const char* word : {"quantize", "kernel", "edge"})
-    EXPECT_THAT(help.out, ::testing::Not(HasSubstr(word)));
+}
+
+TEST_F(ProgramTest, APackedFolderIsForTheOnDeviceEngine) {
+  const std::string data = File("d.txt", "Once upon a time there was a cat.");
+  const std::string packed = folder_ + "/packed";
+  const Result made = Run("quantize --model " + kModel + " --out " + packed + " --format int8");
+  ASSERT_EQ(made.status, 0) << made.err;
+  const std::string eval = "eval --quiet --model " + packed + " --data " + data;
+  ExpectRefused(eval, "--engine edge");
+  EXPECT_EQ(Run(eval + " --engine edge").status, 0);
 }
 
 TEST_F(ProgramTest, Version) { EXPECT_THAT(Run("version").out, StartsWith("isthmus ")); }

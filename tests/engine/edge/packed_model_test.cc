@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <vector>
 
 #include "model/convert.h"
 #include "tests/model/weights/tiny_model.h"
@@ -73,6 +74,29 @@ TEST_P(PackedModelTest, EmbeddingKeepsEightBits) {
   const std::string embedding = ModelTensors((*packed)->config())[0].name;
   ASSERT_NE((*packed)->Find(embedding), nullptr);
   EXPECT_EQ((*packed)->Find(embedding)->spec().format, WeightFormat::kInt8);
+}
+
+// One format in all blocks: memory is planned by it.
+TEST_P(PackedModelTest, ItsFormatIsThatOfTheBlocks) {
+  std::vector<std::string> ids = {ModelDirectory::Open(plain_.path()).value()->ContentId().value()};
+  for (const WeightFormatSpec& spec : AllWeightFormats()) {
+    std::filesystem::remove_all(Out());
+    ASSERT_TRUE(QuantizeModel(plain_.path(), Out(), spec).ok());
+    const auto packed = PackedModel::Open(Out());
+    ASSERT_TRUE(packed.ok()) << packed.status();
+    EXPECT_EQ((*packed)->packed_format(), WeightFormatText(spec));
+    const std::string id = (*packed)->ContentId().value();
+    EXPECT_EQ(PackedModel::Open(Out()).value()->ContentId().value(), id);
+    EXPECT_THAT(ids, testing::Not(testing::Contains(id)));
+    ids.push_back(id);
+  }
+}
+
+TEST_P(PackedModelTest, APlainDirectoryOfItIsRefusedWithAHint) {
+  ASSERT_TRUE(QuantizeModel(plain_.path(), Out(), {WeightFormat::kInt8, 0}).ok());
+  const auto plain = ModelDirectory::Open(Out());
+  EXPECT_TRUE(absl::IsInvalidArgument(plain.status()));
+  EXPECT_THAT(std::string(plain.status().message()), testing::HasSubstr("--engine edge"));
 }
 
 TEST_P(PackedModelTest, AnOutFolderInUseIsLeftAlone) {
