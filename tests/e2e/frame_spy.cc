@@ -10,12 +10,14 @@
 #include <cstring>
 #include <utility>
 
+#include "link/frame.h"
+
 namespace isthmus::e2e {
 namespace {
 
 constexpr int kPollMs = 50;          // how soon the spy notices that the test is over
 constexpr size_t kHeaderBytes = 48;  // and two of the payload tell which packet it is
-constexpr char kMagic[] = {'I', 'S', 'T', 'H', 1, 0};
+constexpr char kMagic[] = {'I', 'S', 'T', 'H', kWireVersion & 0xff, kWireVersion >> 8};
 constexpr int kControl = 6;
 
 sockaddr_in Loopback(int port) {

@@ -65,7 +65,7 @@ TEST_F(SdkPackageTest, ExportsWhatItsHeaderDeclares) {
 TEST_F(SdkPackageTest, NeedsNoLibTorch) {
   const std::string dynamic = package_->Dynamic();
   EXPECT_THAT(dynamic, HasSubstr("NEEDED"));
-  for (const char* library : {"torch", "c10", "dnnl", "blas", "gomp"})
+  for (const char* library : {"libtorch", "libc10", "libdnnl", "blas.so", "libgomp"})
     EXPECT_THAT(dynamic, Not(HasSubstr(library)));
 }
 
