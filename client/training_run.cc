@@ -512,9 +512,10 @@ absl::StatusOr<Report> RunTraining(const Job& job, const TrainContext& context) 
     }
     const double left_s = context.reconnect_s - static_cast<double>(NowUs() - progress_us) * 1e-6;
     if (report.ok() || !absl::IsUnavailable(report.status()) || left_s <= 0) return report;
-    if (context.progress != nullptr)
-      context.progress->Note(
-          absl::StrCat(report.status().message(), ": goes on when the cluster is back"));
+    const std::string note =
+        absl::StrCat(report.status().message(), ": goes on when the cluster is back");
+    if (context.progress != nullptr) context.progress->Note(note);
+    if (context.on_note) context.on_note(note);
     now.resume = true;
     now.overwrite = false;
     now.wait_s = left_s;

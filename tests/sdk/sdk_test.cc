@@ -199,6 +199,7 @@ TEST_F(SdkTest, GoesOnWhenItsWorkerIsBack) {
             ISTHMUS_OK)
       << isthmus_last_error();
   EXPECT_GE(Json::parse(report_)["recoveries"], 1);
+  EXPECT_THAT(feed.notes, HasSubstr("goes on when the cluster is back"));
   // Step 5 came after the checkpoint of step 4: it was done again.
   std::vector<double> expected = whole.losses;
   expected.insert(expected.begin() + 5, whole.losses[4]);
