@@ -3,10 +3,10 @@
 #include "compression/isthmus_codec.h"
 
 #include <memory>
-#include <new>
 #include <string>
 #include <vector>
 
+#include "base/c_interface.h"
 #include "base/status.h"
 #include "compression/codec.h"
 #include "compression/codec_table.h"
@@ -40,11 +40,6 @@ constexpr char kCodecVersion[] =
     ISTHMUS_CODEC_NUMBER(ISTHMUS_CODEC_VERSION_MAJOR) "." ISTHMUS_CODEC_NUMBER(
         ISTHMUS_CODEC_VERSION_MINOR) "." ISTHMUS_CODEC_NUMBER(ISTHMUS_CODEC_VERSION_PATCH);
 
-std::string* LastError() {
-  thread_local std::string error;
-  return &error;
-}
-
 isthmus_codec_status StatusNumber(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kOk:
@@ -63,33 +58,7 @@ isthmus_codec_status StatusNumber(const absl::Status& status) {
 
 template <typename Work>
 isthmus_codec_status Call(const char* function, const Work& work) noexcept {
-  try {
-    const absl::Status status = work();
-    if (!status.ok()) *LastError() = absl::StrCat(function, ": ", status.message());
-    return StatusNumber(status);
-  } catch (const std::bad_alloc&) {
-    LastError()->assign("out of memory");  // short enough to need none
-    return ISTHMUS_CODEC_RESOURCE_EXHAUSTED;
-  } catch (...) {
-    LastError()->assign("internal");
-    return ISTHMUS_CODEC_INTERNAL;
-  }
-}
-
-template <typename... Pointers>
-absl::Status NotNull(const Pointers*... pointers) {
-  if ((... && (pointers != nullptr))) return absl::OkStatus();
-  return InvalidArgument("expected no NULL, got one");
-}
-
-// A caller of another version has other members.
-template <typename Struct>
-absl::StatusOr<Struct> Known(const Struct* given) {
-  ISTHMUS_RETURN_IF_ERROR(NotNull(given));
-  if (given->struct_size != sizeof(Struct))
-    return InvalidArgument("expected a struct_size of ", sizeof(Struct),
-                           " (use the _INIT macro), got ", given->struct_size);
-  return *given;
+  return CallFromC(function, StatusNumber, work);
 }
 
 absl::StatusOr<EdgeShape> ShapeOf(const isthmus_codec_edge* given) {

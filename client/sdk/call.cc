@@ -13,11 +13,6 @@ constexpr char kVersion[] = ISTHMUS_NUMBER(ISTHMUS_VERSION_MAJOR) "." ISTHMUS_NU
 
 }  // namespace
 
-std::string* LastError() {
-  thread_local std::string error;
-  return &error;
-}
-
 absl::Status CallbackError(absl::string_view callback, int returned) {
   absl::Status status = absl::AbortedError(
       absl::StrCat(callback, ": expected the callback to return 0, got ", returned));
