@@ -13,6 +13,7 @@
 
 #include "nlohmann/json.hpp"
 #include "tests/e2e/child.h"
+#include "tests/e2e/free_port.h"
 
 namespace isthmus::e2e {
 namespace {

@@ -1,11 +1,9 @@
 #include "tests/e2e/child.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <fstream>
+#include <iostream>
 #include <sstream>
 #include <thread>
 
@@ -37,6 +36,7 @@ Child::Child(const std::string& program, const std::vector<std::string>& argumen
   out_ = stem + ".out";
   error_ = stem + ".err";
   std::vector<std::string> words = {program};
+  name_ = arguments.empty() ? program : arguments[0];
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<std::string> variables = environment;  // the first of a name counts
   for (char** variable = environ; *variable != nullptr; ++variable) variables.push_back(*variable);
@@ -55,9 +55,18 @@ Child::Child(const std::string& program, const std::vector<std::string>& argumen
 }
 
 Child::~Child() {
-  if (!Running()) return;
-  Signal(SIGKILL);
-  Wait();
+  const bool running = Running();
+  if (running) {
+    Signal(SIGKILL);
+    Wait();
+  }
+  if (::testing::Test::HasFailure()) PrintEnd(running);
+}
+
+void Child::PrintEnd(bool killed) const {
+  std::cerr << "of the failed test, " << name_ << (killed ? " (ran on):" : " (ended with ");
+  if (!killed) std::cerr << status_ << "):";
+  std::cerr << "\n" << Out() << Error() << std::endl;
 }
 
 void Child::Signal(int signal) {
@@ -103,18 +112,6 @@ std::string FileText(const std::string& path) {
 
 int LineCount(const std::string& text) {
   return static_cast<int>(std::count(text.begin(), text.end(), '\n'));
-}
-
-int FreePort() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  ::bind(fd, reinterpret_cast<sockaddr*>(&address), size);
-  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  ::close(fd);
-  return ntohs(address.sin_port);
 }
 
 }  // namespace isthmus::e2e

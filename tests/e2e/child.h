@@ -16,7 +16,9 @@ class Child {
   // "NAME=value" on top of ours.
   Child(const std::string& program, const std::vector<std::string>& arguments,
         const std::string& folder, const std::vector<std::string>& environment = {});
-  ~Child();  // kills what still runs
+  // Kills what still runs. After a failure the test's log gets what the program said: the reason is
+  // often with a process that the test did not look at.
+  ~Child();
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
@@ -29,10 +31,12 @@ class Child {
   pid_t pid() const { return pid_; }
 
  private:
+  void PrintEnd(bool killed) const;
+
   pid_t pid_ = -1;
   int status_ = -1;
   bool ended_ = false;
-  std::string out_, error_;
+  std::string name_, out_, error_;
 };
 
 // Asks every 20 ms; false when `condition` did not come true within two minutes.
@@ -41,9 +45,6 @@ bool Eventually(const std::function<bool()>& condition);
 // The whole file, or nothing when it cannot be read.
 std::string FileText(const std::string& path);
 int LineCount(const std::string& text);
-
-// A TCP port of the loopback interface that was free a moment ago.
-int FreePort();
 
 }  // namespace isthmus::e2e
 

@@ -11,6 +11,7 @@
 
 #include "nlohmann/json.hpp"
 #include "tests/e2e/child.h"
+#include "tests/e2e/free_port.h"
 #include "tests/e2e/program_fixture.h"
 
 namespace isthmus::e2e {

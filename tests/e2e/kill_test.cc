@@ -14,6 +14,7 @@
 
 #include "tests/e2e/child.h"
 #include "tests/e2e/frame_spy.h"
+#include "tests/e2e/free_port.h"
 #include "tests/e2e/program_fixture.h"
 
 namespace isthmus::e2e {

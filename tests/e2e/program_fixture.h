@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/e2e/child.h"
+#include "tests/e2e/free_port.h"
 
 namespace isthmus::e2e {
 

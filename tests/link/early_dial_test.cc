@@ -4,9 +4,7 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <spawn.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "isthmus/v1/control.grpc.pb.h"
 #include "link/coordinator_client.h"
+#include "tests/e2e/free_port.h"
 #include "tests/link/certificates.h"
 #include "tests/link/grpc_pair.h"
 
@@ -61,18 +60,6 @@ TEST(EarlyDialCoordinator, Listens) {
   server->Wait();
 }
 
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  const bool bound = bind(fd, reinterpret_cast<sockaddr*>(&address), length) == 0 &&
-                     getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0;
-  close(fd);
-  return bound ? ntohs(address.sin_port) : 0;
-}
-
 class LateCoordinator {
  public:
   LateCoordinator(int port, int delay_ms, const TlsFiles& tls) {
@@ -114,7 +101,7 @@ TEST_P(EarlyDial, FindsACoordinatorThatListensLater) {
     server_tls.ca = client_tls.ca = authority.ca();
   }
   for (const int delay_ms : {300, 1300}) {
-    const int port = FreePort();
+    const int port = e2e::FreePort();
     ASSERT_GT(port, 0);
     const LateCoordinator coordinator(port, delay_ms, server_tls);
     ASSERT_TRUE(coordinator.started());

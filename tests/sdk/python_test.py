@@ -6,6 +6,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -32,9 +33,15 @@ MODEL = EXAMPLES + "/stories260K"
 
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    # Below the ports that the kernel gives to outgoing connections (tests/e2e/free_port.h says why).
+    for port in random.sample(range(10000, 32768), 1000):
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
+    raise OSError("no free port")
 
 
 class Cluster:
