@@ -38,7 +38,7 @@ CliCommand KernelCommand() {
                     {.name = "target",
                      .value = "NAME",
                      .help = "a lower instruction set than the machine's best: scalar, avx2, "
-                             "avx512_vnni, amx"},
+                             "avx512_vnni, amx; neon, neon_dotprod, neon_i8mm"},
                     {.name = "json", .kind = FlagKind::kSwitch, .help = "one JSON document"}},
           .run = RunKernel};
 }

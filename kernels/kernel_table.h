@@ -99,6 +99,9 @@ const KernelTable* ScalarKernels();
 const KernelTable* Avx2Kernels();
 const KernelTable* Avx512VnniKernels();
 const KernelTable* AmxKernels();  // for 16 rows and more; fewer run on AVX-512 VNNI
+const KernelTable* NeonKernels();
+const KernelTable* NeonDotprodKernels();
+const KernelTable* NeonI8mmKernels();  // for 2 rows and more; one runs on the dot product
 
 // The values of a table format's codes at scale 1, for stage_f32: [256], 16 repeated.
 const float* DecodeTable(WeightFormat format);

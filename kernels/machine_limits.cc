@@ -32,18 +32,19 @@ double Rate(double operations_per_burst, const Burst& burst) {
 
 constexpr int kRounds = 2000;
 
-#if defined(__x86_64__)
-
 // Assembly on fixed registers: accumulators in an array would go through the stack. 24 of them hide
-// a latency of 4 or 5 on two ports. Registers 16 and above belong to nobody in code compiled for
-// the baseline.
-#define ISTHMUS_ZMM(name, r) name " %%zmm31, %%zmm30, %%zmm" #r "\n"
-#define ISTHMUS_YMM(name, r) name " %%ymm15, %%ymm14, %%ymm" #r "\n"
+// a latency of 4 or 5 on two ports.
 #define ISTHMUS_EACH24(op, name)                                                                  \
   op(name, 0) op(name, 1) op(name, 2) op(name, 3) op(name, 4) op(name, 5) op(name, 6) op(name, 7) \
       op(name, 8) op(name, 9) op(name, 10) op(name, 11) op(name, 12) op(name, 13) op(name, 14)    \
           op(name, 15) op(name, 16) op(name, 17) op(name, 18) op(name, 19) op(name, 20)           \
               op(name, 21) op(name, 22) op(name, 23)
+
+#if defined(__x86_64__)
+
+// Registers 16 and above belong to nobody in code compiled for the baseline.
+#define ISTHMUS_ZMM(name, r) name " %%zmm31, %%zmm30, %%zmm" #r "\n"
+#define ISTHMUS_YMM(name, r) name " %%ymm15, %%ymm14, %%ymm" #r "\n"
 #define ISTHMUS_EACH12(op, name)                                                                  \
   op(name, 0) op(name, 1) op(name, 2) op(name, 3) op(name, 4) op(name, 5) op(name, 6) op(name, 7) \
       op(name, 8) op(name, 9) op(name, 10) op(name, 11)
@@ -82,6 +83,49 @@ void MaddBurst() {
     __asm__ volatile(ISTHMUS_EACH12(ISTHMUS_MADD, "")::: ISTHMUS_CLOBBERS);
   }
   __asm__ volatile("vzeroupper" ::: ISTHMUS_CLOBBERS);
+}
+
+#elif defined(__aarch64__)
+
+#define ISTHMUS_BYTES(name, r) name " v" #r ".4s, v30.16b, v31.16b\n"
+#define ISTHMUS_FLOATS(name, r) name " v" #r ".4s, v30.4s, v31.4s\n"
+// 16 inputs: two 8-bit products in 16 bits, added to a 32-bit sum. Four at a time hide the latency.
+#define ISTHMUS_FOUR(op, a, b, c, d) op(a, 24) op(b, 25) op(c, 26) op(d, 27)
+#define ISTHMUS_FIRST(r, t) "smull v" #t ".8h, v30.8b, v31.8b\n"
+#define ISTHMUS_SECOND(r, t) "smlal v" #t ".8h, v30.8b, v31.8b\n"
+#define ISTHMUS_SUM(r, t) "sadalp v" #r ".4s, v" #t ".8h\n"
+#define ISTHMUS_PAIRS(a, b, c, d)         \
+  ISTHMUS_FOUR(ISTHMUS_FIRST, a, b, c, d) \
+  ISTHMUS_FOUR(ISTHMUS_SECOND, a, b, c, d) ISTHMUS_FOUR(ISTHMUS_SUM, a, b, c, d)
+#define ISTHMUS_CLOBBERS                                                                         \
+  "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", \
+      "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", \
+      "v30", "v31", "memory"
+
+void NeonBurst() {
+  for (int i = 0; i < kRounds; ++i) {
+    __asm__ volatile(ISTHMUS_PAIRS(0, 1, 2, 3) ISTHMUS_PAIRS(4, 5, 6, 7)
+                         ISTHMUS_PAIRS(8, 9, 10, 11)::
+                             : ISTHMUS_CLOBBERS);
+  }
+}
+void DotprodBurst() {
+  for (int i = 0; i < kRounds; ++i) {
+    __asm__ volatile(".arch armv8.2-a+dotprod\n" ISTHMUS_EACH24(ISTHMUS_BYTES, "sdot")::
+                         : ISTHMUS_CLOBBERS);
+  }
+}
+void I8mmBurst() {
+  for (int i = 0; i < kRounds; ++i) {
+    __asm__ volatile(".arch armv8.2-a+i8mm\n" ISTHMUS_EACH24(ISTHMUS_BYTES, "smmla")::
+                         : ISTHMUS_CLOBBERS);
+  }
+}
+void FmaNeonBurst() {
+  __asm__ volatile("movi v30.4s, #0\n movi v31.4s, #0" ::: ISTHMUS_CLOBBERS);
+  for (int i = 0; i < kRounds; ++i) {
+    __asm__ volatile(ISTHMUS_EACH24(ISTHMUS_FLOATS, "fmla")::: ISTHMUS_CLOBBERS);
+  }
 }
 
 #endif
@@ -145,6 +189,17 @@ double IntPeakGops() {
     default:
       break;
   }
+#elif defined(__aarch64__)
+  switch (CurrentTarget()) {
+    case KernelTarget::kNeonI8mm:
+      return Rate(kRounds * 24.0 * 64.0, I8mmBurst);
+    case KernelTarget::kNeonDotprod:
+      return Rate(kRounds * 24.0 * 32.0, DotprodBurst);
+    case KernelTarget::kNeon:
+      return Rate(kRounds * 12.0 * 32.0, NeonBurst);
+    default:
+      break;
+  }
 #endif
   return PlainIntGops();
 }
@@ -160,6 +215,8 @@ double FmaPeakGflops() {
     default:
       break;
   }
+#elif defined(__aarch64__)
+  if (CurrentTarget() != KernelTarget::kScalar) return Rate(kRounds * 24.0 * 8.0, FmaNeonBurst);
 #endif
   return PlainFmaGflops();
 }

@@ -12,8 +12,9 @@ double ThreadSeconds();
 
 // Peaks are loops of independent instructions on registers, of the instruction set that the kernels
 // run on (target.h) and its relatives: vpdpbusd on AVX-512 VNNI and AMX machines (AMX has a higher
-// peak of its own; VNNI's is the yardstick), vpmaddubsw + vpmaddwd + vpaddd on AVX2, plain C++
-// otherwise. About 5 ms each. A multiply-add counts as two operations.
+// peak of its own; VNNI's is the yardstick), vpmaddubsw + vpmaddwd + vpaddd on AVX2; smmla, sdot,
+// or smull + smlal + sadalp on 64-bit ARM; plain C++ otherwise. About 5 ms each. A multiply-add
+// counts as two operations.
 double IntPeakGops();
 double FmaPeakGflops();
 

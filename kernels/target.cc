@@ -4,6 +4,9 @@
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 #include <atomic>
@@ -53,8 +56,25 @@ bool Detect(KernelTarget target) {
     case KernelTarget::kAmx:
       return Detect(KernelTarget::kAvx512Vnni) && (d >> 24 & 1) != 0 && (d >> 25 & 1) != 0 &&
              (saved & kTiles) == kTiles && TilesGranted();
+    default:
+      return false;
   }
-  return false;
+}
+
+#elif defined(__aarch64__)
+
+bool Detect(KernelTarget target) {
+  switch (target) {
+    case KernelTarget::kScalar:
+    case KernelTarget::kNeon:
+      return true;
+    case KernelTarget::kNeonDotprod:
+      return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+    case KernelTarget::kNeonI8mm:
+      return Detect(KernelTarget::kNeonDotprod) && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+    default:
+      return false;
+  }
 }
 
 #else
@@ -72,14 +92,23 @@ const KernelTable* TableOf(KernelTarget target) {
       return Avx512VnniKernels();
     case KernelTarget::kAmx:
       return AmxKernels();
+#elif defined(__aarch64__)
+    case KernelTarget::kNeon:
+      return NeonKernels();
+    case KernelTarget::kNeonDotprod:
+      return NeonDotprodKernels();
+    case KernelTarget::kNeonI8mm:
+      return NeonI8mmKernels();
 #endif
     default:
       return target == KernelTarget::kScalar ? ScalarKernels() : nullptr;
   }
 }
 
-constexpr KernelTarget kAll[] = {KernelTarget::kScalar, KernelTarget::kAvx2,
-                                 KernelTarget::kAvx512Vnni, KernelTarget::kAmx};
+constexpr KernelTarget kAll[] = {KernelTarget::kScalar,     KernelTarget::kAvx2,
+                                 KernelTarget::kAvx512Vnni, KernelTarget::kAmx,
+                                 KernelTarget::kNeon,       KernelTarget::kNeonDotprod,
+                                 KernelTarget::kNeonI8mm};
 
 std::vector<std::string> Names(const std::vector<KernelTarget>& targets) {
   std::vector<std::string> names;
@@ -111,6 +140,12 @@ absl::string_view TargetName(KernelTarget target) {
       return "avx512_vnni";
     case KernelTarget::kAmx:
       return "amx";
+    case KernelTarget::kNeon:
+      return "neon";
+    case KernelTarget::kNeonDotprod:
+      return "neon_dotprod";
+    case KernelTarget::kNeonI8mm:
+      return "neon_i8mm";
     default:
       return "scalar";
   }
@@ -145,6 +180,7 @@ absl::Status ForceTarget(KernelTarget target) { return ForceTarget(TargetName(ta
 const KernelTable& KernelsFor(int64_t rows) {
   const KernelTarget target = CurrentTarget();
   if (target == KernelTarget::kAmx && rows < kRowTile) return *TableOf(KernelTarget::kAvx512Vnni);
+  if (target == KernelTarget::kNeonI8mm && rows < 2) return *TableOf(KernelTarget::kNeonDotprod);
   return *TableOf(target);
 }
 

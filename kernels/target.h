@@ -17,9 +17,13 @@ enum class KernelTarget {
   kAvx2,        // with FMA
   kAvx512Vnni,  // F, BW, VL, VBMI, VNNI
   kAmx,         // AMX int8 on top
+  kNeon,        // every 64-bit ARM processor
+  kNeonDotprod,
+  kNeonI8mm,  // on top of the dot product
 };
 
-absl::string_view TargetName(KernelTarget target);  // "scalar", "avx2", "avx512_vnni", "amx"
+// "scalar", "avx2", "avx512_vnni", "amx", "neon", "neon_dotprod", "neon_i8mm".
+absl::string_view TargetName(KernelTarget target);
 
 // What this machine, its kernel and this build support; never empty, kScalar first.
 std::vector<KernelTarget> SupportedTargets();

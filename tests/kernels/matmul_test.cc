@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 
@@ -18,11 +19,12 @@ struct Sizes {
   int64_t rows, out, in;
 };
 
-// One token, row tiles that are full and not, ragged sides, more than one block of depth.
+// One token, row tiles that are full and not, ragged sides, more than one block of depth either
+// way.
 const std::vector<Sizes>& AllSizes() {
-  static const std::vector<Sizes> sizes = {{1, 64, 64},   {1, 130, 700}, {3, 70, 172},
-                                           {16, 64, 512}, {17, 200, 96}, {35, 129, 1100},
-                                           {6, 8, 24},    {150, 65, 130}};
+  static const std::vector<Sizes> sizes = {
+      {1, 64, 64},   {1, 130, 700},  {3, 70, 172}, {16, 64, 512}, {17, 200, 96}, {4, 600, 70},
+      {2, 129, 130}, {21, 70, 1100}, {6, 8, 24},   {7, 8, 24},    {150, 65, 130}};
   return sizes;
 }
 
@@ -102,6 +104,28 @@ TEST(MatmulTest, EveryTargetGivesTheScalarBits) {
         EXPECT_TRUE(SameBits(y_float_here, y_float)) << where;
         EXPECT_TRUE(SameBits(dx_here, dx)) << where;
       }
+    }
+  }
+}
+
+// -128 times 127 everywhere, the most that the narrow sums inside a product must hold.
+TEST(MatmulTest, EveryTargetHoldsTheLargestSums) {
+  const Sizes sizes = {9, 64, 512};
+  const WeightFormatSpec spec = {WeightFormat::kInt8, 0};
+  alignas(64) static uint8_t bytes[64 * 512 + 64 * sizeof(float)];
+  std::fill_n(bytes, sizes.out * sizes.in, uint8_t{0x80});
+  std::fill_n(reinterpret_cast<float*>(bytes + sizes.out * sizes.in), sizes.out, 1.0f);
+  const auto w = PackedMatrix::View(bytes, sizes.out, sizes.in, spec, nullptr);
+  ASSERT_TRUE(w.ok()) << w.status();
+  const std::vector<int8_t> codes(sizes.rows * sizes.in, 127);
+  const std::vector<float> scales(sizes.rows, 1.0f);
+  for (int64_t count : {int64_t{1}, sizes.rows}) {
+    const QuantizedRows rows = {count, sizes.in, sizes.in, codes.data(), scales.data()};
+    for (KernelTarget target : SupportedTargets()) {
+      const OnTarget on(target);
+      std::vector<float> y(count * sizes.out);
+      MatmulForward(rows, *w, y.data());
+      for (float v : y) ASSERT_EQ(v, -128.0f * 127.0f * 512.0f) << TargetName(target);
     }
   }
 }
@@ -278,6 +302,14 @@ TEST(TargetTest, OnlySupportedTargetsCanBeForced) {
   EXPECT_FALSE(ForceTarget("avx1024").ok());
   const OnTarget on(KernelTarget::kScalar);
   EXPECT_EQ(CurrentTarget(), KernelTarget::kScalar);
+}
+
+// `./dev arm64` names what the processor has that it emulates.
+TEST(TargetTest, BestIsWhatTheProcessorHas) {
+  const char* best = std::getenv("ISTHMUS_TEST_BEST_TARGET");
+  if (best == nullptr)
+    GTEST_SKIP() << "ISTHMUS_TEST_BEST_TARGET does not name a processor's target";
+  EXPECT_EQ(TargetName(SupportedTargets().back()), best);
 }
 
 }  // namespace
