@@ -98,7 +98,7 @@ absl::Status CheckCodec(const Invocation& in) {
 
 absl::Status RunGenerate(const Invocation& in) {
   ISTHMUS_RETURN_IF_ERROR(CheckCodec(in));
-  ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in));
+  ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in, in.Text("kv-cache")));
   ISTHMUS_ASSIGN_OR_RETURN(LocalModel model, OpenLocalModel(in, engine.get()));
   if (model.tokenizer == nullptr) {
     return InvalidArgument(in.Text("model"),
@@ -162,6 +162,7 @@ CliCommand GenerateCommand() {
       {.name = "json",
        .kind = FlagKind::kSwitch,
        .help = "one JSON document at the end, nothing streamed"},
+      KvCacheFlag(),
       CoordinatorFlag(false),
       {.name = "wait",
        .kind = FlagKind::kSeconds,

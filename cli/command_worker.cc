@@ -48,7 +48,7 @@ absl::Status RunWorkerCommand(const Invocation& in) {
     const std::string asked = in.Text("metrics");
     options.metrics = absl::StrCat(asked.substr(0, asked.rfind(':')), ":", exporter->port());
   }
-  ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in));
+  ISTHMUS_ASSIGN_OR_RETURN(const auto engine, MakeEngine(in, in.Text("kv-cache")));
   const auto ready = [](int port) { ReportReady({.grpc = port, .http = 0}); };
   ISTHMUS_RETURN_IF_ERROR(
       RunWorker(options, engine.get(), ready, Interrupt::Wait, Interrupt::Again));
@@ -88,6 +88,7 @@ CliCommand WorkerCommand() {
                  .value = "SIZE",
                  .help = "plans stay below it, 0: none",
                  .fallback = "0"},
+                KvCacheFlag(),
                 {.name = "link-mbps",
                  .kind = FlagKind::kNumber,
                  .value = "N",

@@ -20,4 +20,12 @@ Flag WeightsFlag() {
               "(default: as a folder of `quantize` has them, else f32)"};
 }
 
+Flag KvCacheFlag() {
+  return {
+      .name = "kv-cache",
+      .value = "FORMAT",
+      .help = "how the on-device engine keeps keys and values of generated text (default: fp32)",
+      .choices = {"fp32", "int8", "int4"}};
+}
+
 }  // namespace isthmus

@@ -4,6 +4,7 @@
 #define ISTHMUS_CLI_ENGINE_H_
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -19,12 +20,14 @@ void PrepareProcess(char** argv);
 std::vector<Flag> ComputeFlags();
 
 // As those flags say. kInvalidArgument naming --device for one that this build, machine or engine
-// has not.
-absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Invocation& invocation);
+// has not. `kv_cache`: the value of --kv-cache, of commands that generate.
+absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Invocation& invocation,
+                                                   const std::string& kv_cache = "");
 
 // Flags of both programs.
 Flag ThreadsFlag();
 Flag WeightsFlag();
+Flag KvCacheFlag();
 
 }  // namespace isthmus
 

@@ -31,8 +31,9 @@ std::vector<Flag> ComputeFlags() {
           WeightsFlag()};
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Invocation& invocation) {
-  return MakeEdgeEngine(invocation.Integer("threads"), invocation.Text("weights"));
+absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Invocation& invocation,
+                                                   const std::string& kv_cache) {
+  return MakeEdgeEngine(invocation.Integer("threads"), invocation.Text("weights"), kv_cache);
 }
 
 }  // namespace isthmus

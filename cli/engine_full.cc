@@ -24,16 +24,19 @@ std::vector<Flag> ComputeFlags() {
           WeightsFlag()};
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Invocation& invocation) {
+absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Invocation& invocation,
+                                                   const std::string& kv_cache) {
   if (invocation.Text("engine") == "torch") {
     if (invocation.Given("weights"))
       return InvalidArgument("--weights: expected --engine edge beside it, got torch");
+    if (!kv_cache.empty())
+      return InvalidArgument("--kv-cache: expected --engine edge beside it, got torch");
     return MakeTorchEngine(invocation.Text("device"), invocation.Integer("threads"));
   }
   if (invocation.Text("device") != "cpu")
     return InvalidArgument("--device: expected cpu with --engine edge, got ",
                            invocation.Text("device"));
-  return MakeEdgeEngine(invocation.Integer("threads"), invocation.Text("weights"));
+  return MakeEdgeEngine(invocation.Integer("threads"), invocation.Text("weights"), kv_cache);
 }
 
 }  // namespace isthmus

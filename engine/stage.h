@@ -51,7 +51,8 @@ struct OptimizerSpec {
 // What a job says to the on-device engine besides (`edge:`); LibTorch's refuses all but the
 // defaults.
 struct EdgeSpec {
-  std::string weights;  // how the frozen base is held, see engine/edge/engine.h; "": its default
+  std::string weights;   // how the frozen base is held, see engine/edge/engine.h; "": its default
+  std::string kv_cache;  // how generation keeps keys and values, the same
   int64_t memory_limit_bytes = 0;  // of the engine's arena; 0: none
   std::string update = "all";      // all | auto: what fits the limit is trained
   // The largest micro-batch and how many await their backward pass: the arena is planned for them

@@ -1,6 +1,6 @@
 #include "engine/edge/attention.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "kernels/attention.h"
 #include "kernels/rotary.h"
@@ -43,12 +43,9 @@ void RotateAll(const BlockContext& context, const Projections& p, RotateRow rota
 }
 
 void Append(const BlockContext& context, const Projections& p, KvCache* cache) {
-  const int64_t width = context.config->num_kv_heads * context.config->head_dim;
-  const size_t bytes = static_cast<size_t>(width) * sizeof(float);
   for (int64_t row = 0; row < context.rows->tokens; ++row) {
-    const int64_t to = (context.rows->past + row) * width;
-    std::memcpy(cache->keys.floats() + to, p.k + row * p.kv_stride, bytes);
-    std::memcpy(cache->values.floats() + to, p.v + row * p.kv_stride, bytes);
+    const int64_t at = row * p.kv_stride;
+    cache->Store(context.rows->past + row, p.k + at, p.v + at);
   }
 }
 
@@ -83,27 +80,23 @@ void ForTasks(const BlockContext& context, Body&& body) {
 }  // namespace
 
 int64_t AttentionFloats(const ModelConfig& config, int64_t longest) {
-  const int64_t floats = kernels::AttentionGradientScratchFloats(HeadOf(config, longest, longest));
+  const kernels::AttentionHead head = HeadOf(config, longest, longest);
+  const int64_t floats =
+      std::max(kernels::AttentionGradientScratchFloats(head), KvCache::ScratchFloats(head));
   return (floats + 15) / 16 * 16;  // threads do not share a cache line
 }
 
 void Attend(const BlockContext& context, BlockKept* kept, KvCache* cache) {
   const Projections& p = kept->projections;
   RotateAll(context, p, kernels::Rotate);
-  kernels::HeadRows keys = {p.k, p.kv_stride}, values = {p.v, p.kv_stride};
-  if (cache != nullptr) {
-    Append(context, p, cache);
-    const int64_t width = context.config->num_kv_heads * context.config->head_dim;
-    keys = {cache->keys.floats(), width};
-    values = {cache->values.floats(), width};
-  }
+  if (cache != nullptr) Append(context, p, cache);
   const int64_t out = context.config->num_heads * context.config->head_dim;
   ForTasks(context, [&](const Task& task, float* scratch) {
-    const int64_t row = task.first;
-    kernels::AttendHead(task.head, {p.q + row * p.q_stride + task.q_column, p.q_stride},
-                        {keys.data + row * keys.stride + task.kv_column, keys.stride},
-                        {values.data + row * values.stride + task.kv_column, values.stride},
-                        {kept->attended + row * out + task.q_column, out},
+    const int64_t row = task.first, kv = row * p.kv_stride + task.kv_column;
+    const kernels::HeadRows q = {p.q + row * p.q_stride + task.q_column, p.q_stride};
+    const kernels::MutableHeadRows to = {kept->attended + row * out + task.q_column, out};
+    if (cache != nullptr) return cache->Attend(task.head, task.kv_head, q, to, scratch);
+    kernels::AttendHead(task.head, q, {p.k + kv, p.kv_stride}, {p.v + kv, p.kv_stride}, to,
                         kept->log_sums + task.log_sums, scratch);
   });
 }

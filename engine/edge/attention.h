@@ -10,7 +10,7 @@ namespace isthmus::edge {
 int64_t AttentionFloats(const ModelConfig& config, int64_t longest);
 
 // Rotates kept->projections, adds them to the cache where there is one, and fills in attended and
-// log_sums.
+// log_sums (not with a cache: generation has no backward pass).
 void Attend(const BlockContext& context, BlockKept* kept, KvCache* cache);
 // From the gradient of `attended` to those of the projections as they left their maps.
 void AttendGradient(const BlockContext& context, const BlockKept& kept, const float* grad_attended,

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "engine/dropout_key.h"
+#include "engine/edge/kv_cache.h"
 #include "engine/edge/linear.h"
 #include "engine/edge/memory.h"
 #include "engine/edge/norm.h"
@@ -62,11 +63,6 @@ struct BlockWork {
   // For rows up to `tokens`, samples (with what is in front of them) up to `longest`.
   static BlockWork Carve(Carver* carver, const Weights& weights, int64_t tokens, int64_t longest,
                          int threads);
-};
-
-// Keys and values of one sequence in one block, [positions, kv heads * head_dim] each.
-struct KvCache {
-  Buffer keys, values;
 };
 
 struct BlockContext {

@@ -18,11 +18,9 @@ int64_t LongestOf(absl::Span<const int32_t> lengths) {
 }  // namespace
 
 EdgeStage::EdgeStage(Weights* weights, WorkSpace* work, const LayerRange& range)
-    : weights_(weights),
-      work_(work),
-      range_(range),
-      head_(weights, work->pool()),
-      caches_(static_cast<size_t>(num_blocks())) {
+    : weights_(weights), work_(work), range_(range), head_(weights, work->pool()) {
+  for (int64_t block = 0; block < num_blocks(); ++block)
+    caches_.emplace_back(weights->config(), weights->kv_format());
   if (!range.embedding) return;
   while (passive_ < num_blocks() && !weights->Updates(range.first_layer + passive_)) ++passive_;
 }
@@ -266,18 +264,9 @@ int64_t EdgeStage::activation_bytes() const {
 
 absl::Status EdgeStage::GrowCaches(int64_t positions) {
   if (positions <= cache_positions_) return absl::OkStatus();
-  const ModelConfig& config = weights_->config();
   const int64_t room = std::max<int64_t>({positions, 2 * cache_positions_, 64});
-  const int64_t row_bytes = config.num_kv_heads * config.head_dim * int64_t{sizeof(float)};
-  for (KvCache& cache : caches_) {
-    for (Buffer* buffer : {&cache.keys, &cache.values}) {
-      Buffer grown;
-      ISTHMUS_RETURN_IF_ERROR(grown.Reserve(room * row_bytes, work_->account()));
-      if (cached_ > 0)
-        std::memcpy(grown.data(), buffer->data(), static_cast<size_t>(cached_ * row_bytes));
-      *buffer = std::move(grown);
-    }
-  }
+  for (KvCache& cache : caches_)
+    ISTHMUS_RETURN_IF_ERROR(cache.Grow(room, cached_, work_->account()));
   cache_positions_ = room;
   return absl::OkStatus();
 }

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "engine/block_timing.h"
 #include "engine/edge/edge_stage_group.h"
+#include "engine/edge/kv_cache.h"
 #include "engine/edge/packed_model.h"
 #include "kernels/weight_format.h"
 
@@ -33,8 +34,8 @@ absl::Status CheckTrain(const TrainSpec& train) {
 
 class EdgeEngine : public Engine {
  public:
-  EdgeEngine(int64_t threads, std::string weights)
-      : threads_(threads), weights_(std::move(weights)) {}
+  EdgeEngine(int64_t threads, std::string weights, std::string kv_cache)
+      : threads_(threads), weights_(std::move(weights)), kv_cache_(std::move(kv_cache)) {}
 
   std::string name() const override { return "edge"; }
 
@@ -73,12 +74,14 @@ class EdgeEngine : public Engine {
  private:
   TrainSpec Resolved(TrainSpec train) const {
     if (train.edge.weights.empty()) train.edge.weights = weights_.empty() ? "f32" : weights_;
+    if (train.edge.kv_cache.empty()) train.edge.kv_cache = kv_cache_;
     return train;
   }
 
   // `packed` null: the matrices are packed when they are loaded.
   absl::StatusOr<TrainSpec> ResolvedFor(const PackedModel* packed, TrainSpec train) const {
     if (packed == nullptr) return Resolved(std::move(train));
+    if (train.edge.kv_cache.empty()) train.edge.kv_cache = kv_cache_;
     const std::string format = packed->packed_format();
     const std::string asked = train.edge.weights.empty() ? weights_ : train.edge.weights;
     if (!asked.empty()) {
@@ -100,14 +103,16 @@ class EdgeEngine : public Engine {
 
   const int64_t threads_;
   const std::string weights_;
+  const std::string kv_cache_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Engine>> MakeEdgeEngine(int64_t threads,
-                                                       const std::string& weights) {
+absl::StatusOr<std::unique_ptr<Engine>> MakeEdgeEngine(int64_t threads, const std::string& weights,
+                                                       const std::string& kv_cache) {
   if (!weights.empty()) ISTHMUS_RETURN_IF_ERROR(ParseWeightFormat(weights).status());
-  std::unique_ptr<Engine> engine = std::make_unique<EdgeEngine>(threads, weights);
+  ISTHMUS_RETURN_IF_ERROR(edge::ParseKvFormat(kv_cache).status());
+  std::unique_ptr<Engine> engine = std::make_unique<EdgeEngine>(threads, weights, kv_cache);
   return engine;
 }
 

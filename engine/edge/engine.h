@@ -16,11 +16,13 @@ namespace isthmus {
 
 // `threads`: those of a party's stages, 0: one for each core; TrainSpec::threads overrides it. The
 // number does not show in any result. `weights`: how frozen matrices are held where the TrainSpec
-// does not say; empty: as a packed model (packed_model.h) holds them, else f32. kInvalidArgument
-// for an unknown format; MakeStages refuses what the engine has not: another device than the
+// does not say; empty: as a packed model (packed_model.h) holds them, else f32. `kv_cache`: how
+// generation keeps keys and values, fp32 (also when empty), int8 or int4. kInvalidArgument for an
+// unknown format; MakeStages refuses what the engine has not: another device than the
 // processor, bf16 as the compute dtype, another format than a packed model's.
 absl::StatusOr<std::unique_ptr<Engine>> MakeEdgeEngine(int64_t threads,
-                                                       const std::string& weights = "");
+                                                       const std::string& weights = "",
+                                                       const std::string& kv_cache = "");
 
 }  // namespace isthmus
 

@@ -87,6 +87,7 @@ absl::StatusOr<std::unique_ptr<Weights>> Weights::Load(const ModelConfig& config
   auto weights =
       std::unique_ptr<Weights>(new Weights(config, train, first_updated, std::move(account)));
   ISTHMUS_ASSIGN_OR_RETURN(weights->format_, ParseWeightFormat(train.edge.weights));
+  ISTHMUS_ASSIGN_OR_RETURN(weights->kv_format_, ParseKvFormat(train.edge.kv_cache));
   weights->outer_format_ = OuterFormat(weights->format_);
   if (!train.full && !train.frozen) {
     LoraSpec* lora = &weights->train_.lora;

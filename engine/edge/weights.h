@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "engine/edge/kv_cache.h"
 #include "engine/edge/memory.h"
 #include "engine/edge/trained.h"
 #include "engine/stage.h"
@@ -84,6 +85,7 @@ class Weights {
   // The trained tensor of the tied embedding and head; null when there is none.
   TrainedTensor* tied() const { return tied_; }
   int64_t frozen_bytes() const { return frozen_bytes_; }
+  KvFormat kv_format() const { return kv_format_; }
   // Whether anything of the block is trained.
   bool Updates(int64_t layer) const {
     return train_.full || (!train_.frozen && layer >= first_updated_);
@@ -120,6 +122,7 @@ class Weights {
   const int64_t first_updated_;
   WeightFormatSpec format_;        // of the blocks' frozen matrices
   WeightFormatSpec outer_format_;  // of embedding and head: 8 bits where the blocks have fewer
+  KvFormat kv_format_ = KvFormat::kFp32;
   const std::shared_ptr<MemoryAccount> account_;
   std::map<int64_t, Block> blocks_;
   RowTable tokens_, positions_;

@@ -39,7 +39,7 @@ class TorchEngine : public Engine {
                                                          absl::Span<const LayerRange> ranges,
                                                          WeightSource* weights,
                                                          bool shared_embedding) override {
-    if (!train.edge.weights.empty() || train.edge.update != "all" ||
+    if (!train.edge.weights.empty() || !train.edge.kv_cache.empty() || train.edge.update != "all" ||
         train.edge.memory_limit_bytes > 0) {
       return InvalidArgument(
           "edge: expected no such settings with this engine, got some (job; --engine edge has "

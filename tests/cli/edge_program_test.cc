@@ -210,6 +210,21 @@ TEST_F(EdgeProgramTest, APackedFolderComputesWhatPackingAtTheStartDoes) {
   }
 }
 
+TEST_F(EdgeProgramTest, GeneratesFromALowBitCache) {
+  const std::string text =
+      absl::StrCat("generate --ignore-eos --prompt 'ROMEO:' --max-new-tokens 48 --model ", kModel);
+  const Result plain = Run(text);
+  EXPECT_EQ(plain.status, 0) << plain.err;
+  EXPECT_EQ(Run(text + " --kv-cache fp32").out, plain.out);
+  EXPECT_NE(Run(text + " --kv-cache int8").out, "");
+  const Result four = Run(text + " --kv-cache int4");
+  EXPECT_EQ(four.status, 0) << four.err;
+  EXPECT_NE(four.out, plain.out);
+  const Result three = Run(text + " --kv-cache int3");
+  EXPECT_EQ(three.status, 2);
+  EXPECT_THAT(three.err, HasSubstr("expected one of fp32, int8, int4"));
+}
+
 TEST_F(EdgeProgramTest, APackedFolderTrainsAdapters) {
   const std::string packed = Packed("int4g64");
   const std::string job = Job("edge: {memory_limit: 16MiB}\n", packed);
