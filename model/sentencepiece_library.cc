@@ -26,6 +26,9 @@ constexpr char kStatusDestructor[] = "_ZN13sentencepiece4util6StatusD1Ev";
 }  // namespace
 
 const SentencePieceLibrary* SentencePieceLibrary::Get() {
+#ifdef ISTHMUS_WITHOUT_SENTENCEPIECE
+  return nullptr;
+#endif
   static const SentencePieceLibrary* const library = []() -> const SentencePieceLibrary* {
     void* handle = ::dlopen(kLibrary, kMode);
     if (handle == nullptr) return nullptr;

@@ -1,0 +1,56 @@
+# ISTHMUS_STATIC=FOLDER: programs that load no shared library. FOLDER is what deploy/static/sources made.
+#
+# Debian's CMake packages describe shared libraries; beside nearly each lies an archive. The two that have none are built here.
+set(CMAKE_FIND_LIBRARY_SUFFIXES .a)
+set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)
+set(OPENSSL_USE_STATIC_LIBS ON)
+set(CMAKE_EXE_LINKER_FLAGS "${CMAKE_EXE_LINKER_FLAGS} -static")
+
+# Debian's module for c-ares defines its target twice unless a scope above has found it.
+find_package(gRPC CONFIG REQUIRED)
+
+set(highway ${ISTHMUS_STATIC}/highway)
+set(prometheus ${ISTHMUS_STATIC}/prometheus-cpp/core)
+foreach(folder IN ITEMS ${highway} ${prometheus})
+  if(NOT IS_DIRECTORY ${folder})
+    message(FATAL_ERROR "isthmus: ISTHMUS_STATIC: expected the folder of deploy/static/sources, got none at ${folder}")
+  endif()
+endforeach()
+add_library(isthmus_archive_highway STATIC ${highway}/hwy/targets.cc ${highway}/hwy/aligned_allocator.cc
+                                           ${highway}/hwy/per_target.cc ${highway}/hwy/print.cc)
+target_include_directories(isthmus_archive_highway PRIVATE ${highway})
+file(GLOB sources ${prometheus}/src/*.cc ${prometheus}/src/detail/*.cc)
+add_library(isthmus_archive_prometheus STATIC ${sources})
+target_include_directories(isthmus_archive_prometheus PRIVATE ${prometheus}/include ${prometheus}/src)
+# What Debian's package generates for the shared library.
+find_path(prometheus_headers prometheus/detail/core_export.h REQUIRED)
+target_include_directories(isthmus_archive_prometheus PRIVATE ${prometheus_headers})
+
+# Every imported target that is a shared object becomes the archive beside it. To be called when all rooms are there.
+function(isthmus_use_archives)
+  get_property(folders DIRECTORY ${CMAKE_SOURCE_DIR} PROPERTY SUBDIRECTORIES)
+  set(targets)
+  foreach(folder IN LISTS folders ITEMS ${CMAKE_SOURCE_DIR})
+    get_property(imported DIRECTORY ${folder} PROPERTY IMPORTED_TARGETS)
+    list(APPEND targets ${imported})
+  endforeach()
+  list(REMOVE_DUPLICATES targets)
+  foreach(target IN LISTS targets)
+    if(NOT TARGET ${target})
+      continue()
+    endif()
+    foreach(configuration IN ITEMS "" _NONE _RELEASE)
+      get_target_property(file ${target} IMPORTED_LOCATION${configuration})
+      if(file AND file MATCHES "^(.*)\\.so[.0-9]*$")
+        set(archive ${CMAKE_MATCH_1}.a)
+        if(EXISTS ${archive})
+          set_target_properties(${target} PROPERTIES IMPORTED_LOCATION${configuration} ${archive})
+        endif()
+      endif()
+    endforeach()
+  endforeach()
+  find_library(icu_data icudata REQUIRED)
+  set_property(TARGET ICU::uc APPEND PROPERTY INTERFACE_LINK_LIBRARIES ${icu_data})
+  set_target_properties(PkgConfig::highway PROPERTIES INTERFACE_LINK_LIBRARIES isthmus_archive_highway)
+  set_target_properties(prometheus-cpp::core PROPERTIES IMPORTED_LOCATION_NONE ${CMAKE_BINARY_DIR}/libisthmus_archive_prometheus.a)
+endfunction()
