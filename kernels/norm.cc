@@ -1,6 +1,8 @@
 #include "kernels/norm.h"
 
 #include <cmath>
+#include <cstring>
+#include <limits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/norm.cc"
@@ -13,6 +15,7 @@ HWY_BEFORE_NAMESPACE();
 namespace isthmus {
 namespace HWY_NAMESPACE {
 
+using kernels::CodeRows;
 using kernels::NormRows;
 
 // sum of (x - mean)^2 over a row.
@@ -42,27 +45,107 @@ float InverseRoot(float squares, const NormRows& shape) {
   return 1.0f / std::sqrt(squares / static_cast<float>(shape.width) + shape.eps);
 }
 
-void RmsScale(const NormRows& shape, const float* x, const float* weight, float inverse, float* y) {
+// A row of y, a vector at a time: n elements from i on.
+struct RmsRow {
+  const float* x;
+  const float* weight;
+  RowVector inverse;
+  HWY_INLINE RowVector At(RowTag d, int64_t i, int64_t n) const {
+    return hn::Mul(hn::Mul(LoadSome(d, x + i, n), inverse), LoadSome(d, weight + i, n));
+  }
+};
+
+struct LayerRow {
+  const float* x;
+  const float* weight;
+  const float* bias;
+  RowVector mean;
+  RowVector inverse;
+  HWY_INLINE RowVector At(RowTag d, int64_t i, int64_t n) const {
+    const RowVector normal = hn::Mul(hn::Sub(LoadSome(d, x + i, n), mean), inverse);
+    return hn::MulAdd(normal, LoadSome(d, weight + i, n), LoadSome(d, bias + i, n));
+  }
+};
+
+template <typename Row>
+HWY_INLINE void WriteRow(const Row& row, int64_t width, float* y) {
   const RowTag d;
-  const RowVector factor = hn::Set(d, inverse);
-  ForVectors(d, shape.width, [&](int64_t i, int64_t n) {
-    const RowVector scaled = hn::Mul(LoadSome(d, x + i, n), factor);
-    StoreSome(hn::Mul(scaled, LoadSome(d, weight + i, n)), d, y + i, n);
+  ForVectors(d, width, [&](int64_t i, int64_t n) { StoreSome(row.At(d, i, n), d, y + i, n); });
+}
+
+// The largest magnitude of a row as its bits, which order like magnitudes; a NaN is the largest of
+// all. Writes y on the way unless it is null.
+template <typename Row>
+HWY_INLINE int32_t LargestBits(const Row& row, int64_t width, float* y) {
+  const RowTag d;
+  const hn::RebindToSigned<RowTag> di;
+  const auto magnitude = hn::Set(di, 0x7FFFFFFF);
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto largest = hn::Zero(di);
+  ForVectors(d, width, [&](int64_t i, int64_t n) {
+    const RowVector v = row.At(d, i, n);
+    if (y != nullptr) StoreSome(v, d, y + i, n);
+    const auto bits = hn::And(hn::BitCast(di, v), magnitude);
+    largest = hn::Max(largest, n >= lanes ? bits : hn::IfThenElseZero(hn::FirstN(di, n), bits));
   });
+  return hn::GetLane(hn::MaxOfLanes(di, largest));
+}
+
+// Codes of a row for a scale that is neither 0 nor NaN; rounds to nearest, ties to even.
+template <typename Row>
+HWY_INLINE void WriteCodes(const Row& row, int64_t width, float inverse_scale, int8_t* codes) {
+  const RowTag d;
+  const hn::Rebind<int8_t, RowTag> bytes;
+  const RowVector factor = hn::Set(d, inverse_scale);
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  ForVectors(d, width, [&](int64_t i, int64_t n) {
+    const auto code = hn::DemoteTo(bytes, hn::NearestInt(hn::Mul(row.At(d, i, n), factor)));
+    if (n >= lanes) return hn::StoreU(code, bytes, codes + i);
+    HWY_ALIGN int8_t part[16];
+    hn::Store(code, bytes, part);
+    std::memcpy(codes + i, part, static_cast<size_t>(n));
+  });
+}
+
+// Row r of `out`, by the rules of KernelTable::quantize_row (portable-inl.h).
+template <typename Row>
+HWY_INLINE void QuantizeRow(const Row& row, int64_t width, float* y, const CodeRows& out,
+                            int64_t r) {
+  int8_t* const codes = out.codes + r * out.padded;
+  const int32_t bits = LargestBits(row, width, y);
+  float largest;
+  std::memcpy(&largest, &bits, sizeof(largest));
+  if (bits >= 0x7F800000 || largest < 1e-30f) {
+    out.scales[r] = bits >= 0x7F800000 ? std::numeric_limits<float>::quiet_NaN() : 0.0f;
+    std::memset(codes, 0, static_cast<size_t>(out.padded));
+    return;
+  }
+  out.scales[r] = largest / 127.0f;
+  WriteCodes(row, width, 127.0f / largest, codes);
+  std::memset(codes + width, 0, static_cast<size_t>(out.padded - width));
 }
 
 void RmsNormRows(const NormRows& shape, const float* x, const float* weight, float* y,
                  float* inverse) {
   for (int64_t r = 0; r < shape.rows; ++r, x += shape.width, y += shape.width) {
     inverse[r] = InverseRoot(SquaresAround(x, shape.width, 0.0f), shape);
-    RmsScale(shape, x, weight, inverse[r], y);
+    WriteRow(RmsRow{x, weight, hn::Set(RowTag(), inverse[r])}, shape.width, y);
+  }
+}
+
+void RmsNormQuantizedRows(const NormRows& shape, const float* x, const float* weight, float* y,
+                          float* inverse, const CodeRows& out) {
+  for (int64_t r = 0; r < shape.rows; ++r, x += shape.width) {
+    inverse[r] = InverseRoot(SquaresAround(x, shape.width, 0.0f), shape);
+    QuantizeRow(RmsRow{x, weight, hn::Set(RowTag(), inverse[r])}, shape.width,
+                y == nullptr ? nullptr : y + r * shape.width, out, r);
   }
 }
 
 void RmsNormAgainRows(const NormRows& shape, const float* x, const float* inverse,
                       const float* weight, float* y) {
   for (int64_t r = 0; r < shape.rows; ++r, x += shape.width, y += shape.width)
-    RmsScale(shape, x, weight, inverse[r], y);
+    WriteRow(RmsRow{x, weight, hn::Set(RowTag(), inverse[r])}, shape.width, y);
 }
 
 // With h = dy * weight and r the inverse: dx = r h - x r^3 / width * <h, x>.
@@ -95,15 +178,9 @@ void RmsGradientRows(const NormRows& shape, const float* x, const float* inverse
   }
 }
 
-void LayerScale(const NormRows& shape, const float* x, float mean, float inverse,
-                const float* weight, const float* bias, float* y) {
-  const RowTag d;
-  const RowVector m = hn::Set(d, mean), factor = hn::Set(d, inverse);
-  ForVectors(d, shape.width, [&](int64_t i, int64_t n) {
-    const RowVector normal = hn::Mul(hn::Sub(LoadSome(d, x + i, n), m), factor);
-    const RowVector out = hn::MulAdd(normal, LoadSome(d, weight + i, n), LoadSome(d, bias + i, n));
-    StoreSome(out, d, y + i, n);
-  });
+LayerRow LayerRowOf(const float* x, const float* weight, const float* bias, float mean,
+                    float inverse) {
+  return {x, weight, bias, hn::Set(RowTag(), mean), hn::Set(RowTag(), inverse)};
 }
 
 void LayerNormRows(const NormRows& shape, const float* x, const float* weight, const float* bias,
@@ -111,14 +188,25 @@ void LayerNormRows(const NormRows& shape, const float* x, const float* weight, c
   for (int64_t r = 0; r < shape.rows; ++r, x += shape.width, y += shape.width) {
     mean[r] = MeanOf(x, shape.width);
     inverse[r] = InverseRoot(SquaresAround(x, shape.width, mean[r]), shape);
-    LayerScale(shape, x, mean[r], inverse[r], weight, bias, y);
+    WriteRow(LayerRowOf(x, weight, bias, mean[r], inverse[r]), shape.width, y);
+  }
+}
+
+void LayerNormQuantizedRows(const NormRows& shape, const float* x, const float* weight,
+                            const float* bias, float* y, float* mean, float* inverse,
+                            const CodeRows& out) {
+  for (int64_t r = 0; r < shape.rows; ++r, x += shape.width) {
+    mean[r] = MeanOf(x, shape.width);
+    inverse[r] = InverseRoot(SquaresAround(x, shape.width, mean[r]), shape);
+    QuantizeRow(LayerRowOf(x, weight, bias, mean[r], inverse[r]), shape.width,
+                y == nullptr ? nullptr : y + r * shape.width, out, r);
   }
 }
 
 void LayerNormAgainRows(const NormRows& shape, const float* x, const float* mean,
                         const float* inverse, const float* weight, const float* bias, float* y) {
   for (int64_t r = 0; r < shape.rows; ++r, x += shape.width, y += shape.width)
-    LayerScale(shape, x, mean[r], inverse[r], weight, bias, y);
+    WriteRow(LayerRowOf(x, weight, bias, mean[r], inverse[r]), shape.width, y);
 }
 
 // With n = (x - mean) r and h = dy * weight: dx = r (h - mean(h) - n mean(h n)).
@@ -165,9 +253,11 @@ HWY_AFTER_NAMESPACE();
 namespace isthmus {
 namespace {
 HWY_EXPORT(RmsNormRows);
+HWY_EXPORT(RmsNormQuantizedRows);
 HWY_EXPORT(RmsNormAgainRows);
 HWY_EXPORT(RmsGradientRows);
 HWY_EXPORT(LayerNormRows);
+HWY_EXPORT(LayerNormQuantizedRows);
 HWY_EXPORT(LayerNormAgainRows);
 HWY_EXPORT(LayerGradientRows);
 }  // namespace
@@ -176,6 +266,11 @@ namespace kernels {
 
 void RmsNorm(const NormRows& shape, const float* x, const float* weight, float* y, float* inverse) {
   HWY_DYNAMIC_DISPATCH(RmsNormRows)(shape, x, weight, y, inverse);
+}
+
+void RmsNormQuantized(const NormRows& shape, const float* x, const float* weight, float* y,
+                      float* inverse, const CodeRows& out) {
+  HWY_DYNAMIC_DISPATCH(RmsNormQuantizedRows)(shape, x, weight, y, inverse, out);
 }
 
 void RmsNormAgain(const NormRows& shape, const float* x, const float* inverse, const float* weight,
@@ -191,6 +286,12 @@ void AddRmsNormGradient(const NormRows& shape, const float* x, const float* inve
 void LayerNorm(const NormRows& shape, const float* x, const float* weight, const float* bias,
                float* y, float* mean, float* inverse) {
   HWY_DYNAMIC_DISPATCH(LayerNormRows)(shape, x, weight, bias, y, mean, inverse);
+}
+
+void LayerNormQuantized(const NormRows& shape, const float* x, const float* weight,
+                        const float* bias, float* y, float* mean, float* inverse,
+                        const CodeRows& out) {
+  HWY_DYNAMIC_DISPATCH(LayerNormQuantizedRows)(shape, x, weight, bias, y, mean, inverse, out);
 }
 
 void LayerNormAgain(const NormRows& shape, const float* x, const float* mean, const float* inverse,

@@ -15,9 +15,21 @@ struct NormRows {
   float eps = 0.0f;
 };
 
+// Where a norm puts its rows as 8-bit integers, in one pass over each: the codes [rows][padded] and
+// scales [rows] that QuantizeRows (quantized_rows.h) makes of y, bit for bit; codes behind the
+// width are 0.
+struct CodeRows {
+  int8_t* codes = nullptr;
+  float* scales = nullptr;
+  int64_t padded = 0;
+};
+
 // y = x * inverse * weight with inverse = 1 / sqrt(mean(x^2) + eps), kept for the backward pass:
 // [rows].
 void RmsNorm(const NormRows& shape, const float* x, const float* weight, float* y, float* inverse);
+// The same to codes; y is written unless it is null.
+void RmsNormQuantized(const NormRows& shape, const float* x, const float* weight, float* y,
+                      float* inverse, const CodeRows& out);
 // y from a kept `inverse`.
 void RmsNormAgain(const NormRows& shape, const float* x, const float* inverse, const float* weight,
                   float* y);
@@ -29,6 +41,9 @@ void AddRmsNormGradient(const NormRows& shape, const float* x, const float* inve
 // inverse [rows].
 void LayerNorm(const NormRows& shape, const float* x, const float* weight, const float* bias,
                float* y, float* mean, float* inverse);
+void LayerNormQuantized(const NormRows& shape, const float* x, const float* weight,
+                        const float* bias, float* y, float* mean, float* inverse,
+                        const CodeRows& out);
 void LayerNormAgain(const NormRows& shape, const float* x, const float* mean, const float* inverse,
                     const float* weight, const float* bias, float* y);
 // dweight and dbias: both or none.

@@ -25,6 +25,14 @@ struct QuantizedRows {
 // Storage for QuantizeRows.
 int64_t QuantizedRowsBytes(int64_t rows, int64_t width);
 
+// The arrays of such a view in `storage`, for what quantises on its way (norm.h).
+struct QuantizedRowsSpace {
+  int8_t* codes = nullptr;  // [rows][padded]
+  float* scales = nullptr;  // [rows]
+  QuantizedRows view;
+};
+QuantizedRowsSpace LayQuantizedRows(int64_t rows, int64_t width, absl::Span<uint8_t> storage);
+
 // x [rows][width]. `storage` has at least QuantizedRowsBytes bytes (CHECK) and outlives the result.
 QuantizedRows QuantizeRows(const float* x, int64_t rows, int64_t width, absl::Span<uint8_t> storage,
                            ThreadPool* pool = nullptr);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "engine/edge/attention.h"
+#include "engine/edge/normal_rows.h"
 #include "kernels/activation.h"
 #include "kernels/rows.h"
 
@@ -34,14 +35,25 @@ void CopyRows(const float* from, int64_t rows, int64_t width, float* to) {
   std::memcpy(to, from, static_cast<size_t>(rows * width) * sizeof(float));
 }
 
-void Project(const BlockContext& context, const float* normal, const Projections& p) {
+NormalSpace NormalSpaceOf(const BlockWork& work) { return {work.normal, work.grad_normal}; }
+
+// Query, key and value rows of the normalised input.
+void Project(const BlockContext& context, const BlockKept& kept, const Projections& p) {
+  const ModelConfig& config = *context.config;
   const Block& block = *context.block;
   const LinearContext linear = LinearOf(context);
   const int64_t tokens = context.rows->tokens;
-  if (context.config->fused_qkv) {
+  const NormalSpace space = NormalSpaceOf(*context.work);
+  if (config.fused_qkv) {
+    const LinearInput normal =
+        ForwardNormFor({&block.qkv}, config, block.attention_norm, context.pool, kept.x, tokens,
+                       kept.attention_norm, space);
     Apply(block.qkv, linear, normal, tokens, p.q);
     return;
   }
+  const LinearInput normal =
+      ForwardNormFor({&block.q, &block.k, &block.v}, config, block.attention_norm, context.pool,
+                     kept.x, tokens, kept.attention_norm, space);
   Apply(block.q, linear, normal, tokens, p.q);
   Apply(block.k, linear, normal, tokens, p.k);
   Apply(block.v, linear, normal, tokens, p.v);
@@ -174,7 +186,8 @@ BlockWork BlockWork::Carve(Carver* carver, const Weights& weights, int64_t token
   const ModelConfig& config = weights.config();
   BlockWork work;
   work.normal = carver->Floats(tokens * config.hidden_size);
-  work.grad_normal = carver->Floats(tokens * config.hidden_size);
+  // The forward pass has the codes of the normalised rows there.
+  work.grad_normal = carver->Floats(NormalCodeFloats(tokens, config.hidden_size));
   work.linear = LinearWork::Carve(carver, weights, tokens, threads);
   const int64_t shared = carver->used();
   work.inner = carver->Floats(tokens * config.intermediate_size);
@@ -194,17 +207,16 @@ void ForwardBlock(const BlockContext& context, BlockKept* kept, KvCache* cache, 
   const BlockWork& work = *context.work;
   const int64_t tokens = context.rows->tokens;
   const LinearContext linear = LinearOf(context);
-  ForwardNorm(config, block.attention_norm, context.pool, kept->x, tokens, work.normal,
-              kept->attention_norm);
-  Project(context, work.normal, kept->projections);
+  Project(context, *kept, kept->projections);
   Attend(context, kept, cache);
   CopyRows(kept->x, tokens, config.hidden_size, kept->h);
   Apply(block.out, linear, kept->attended, tokens, kept->h, /*add=*/true);
 
-  ForwardNorm(config, block.feed_forward_norm, context.pool, kept->h, tokens, work.normal,
-              kept->feed_forward_norm);
-  Apply(block.up, linear, work.normal, tokens, kept->up);
-  if (IsGated(config)) Apply(block.gate, linear, work.normal, tokens, kept->gate);
+  const LinearInput normal = ForwardNormFor({&block.up, IsGated(config) ? &block.gate : nullptr},
+                                            config, block.feed_forward_norm, context.pool, kept->h,
+                                            tokens, kept->feed_forward_norm, NormalSpaceOf(work));
+  Apply(block.up, linear, normal, tokens, kept->up);
+  if (IsGated(config)) Apply(block.gate, linear, normal, tokens, kept->gate);
   Activated(context, *kept, work.inner);
   CopyRows(kept->h, tokens, config.hidden_size, y);
   Apply(block.down, linear, work.inner, tokens, y, /*add=*/true);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/edge/normal_rows.h"
 #include "kernels/cross_entropy.h"
 
 namespace isthmus::edge {
@@ -55,22 +56,28 @@ HeadWork HeadWork::Carve(Carver* carver, const Weights& weights, int threads) {
   HeadWork work;
   work.in = carver->Floats(rows * config.hidden_size);
   work.normal = carver->Floats(rows * config.hidden_size);
-  work.grad = carver->Floats(rows * config.hidden_size);
+  work.grad = carver->Floats(NormalCodeFloats(rows, config.hidden_size));
   work.logits = carver->Floats(rows * config.vocab_size);
   work.norm = NormKept::Carve(carver, config, rows);
   work.linear = LinearWork::Carve(carver, weights, rows, threads);
   return work;
 }
 
-// The run's rows of x into work.in, and normalised into work.normal.
-void Head::Normalize(const float* x, const Run& run, const HeadWork& work) const {
+// The run's rows of x into work.in, and from there as the head reads them.
+LinearInput Head::Normalize(const float* x, const Run& run, const HeadWork& work) const {
   const ModelConfig& config = weights_->config();
   const size_t bytes = static_cast<size_t>(config.hidden_size) * sizeof(float);
   for (int64_t i = 0; i < run.count(); ++i) {
     std::memcpy(work.in + i * config.hidden_size,
                 x + run.rows[static_cast<size_t>(i)] * config.hidden_size, bytes);
   }
-  ForwardNorm(config, weights_->final_norm(), pool_, work.in, run.count(), work.normal, work.norm);
+  return Normal(work.in, run.count(), work);
+}
+
+// Codes lie where the gradient will.
+LinearInput Head::Normal(const float* x, int64_t rows, const HeadWork& work) const {
+  return ForwardNormFor({&weights_->head()}, weights_->config(), weights_->final_norm(), pool_, x,
+                        rows, work.norm, {work.normal, work.grad});
 }
 
 // From the gradient of the run's logits (in work.logits) to the run's rows of `grad`.
@@ -103,8 +110,7 @@ void Head::Forward(const MicroBatch& mb, const float* x, const HeadWork& work, S
   Run all;
   std::vector<double> losses(static_cast<size_t>(RunRows(config)));
   ForRuns(mb.lengths, mb.targets, RunRows(config), &all, [&](const Run& run) {
-    Normalize(x, run, work);
-    Apply(weights_->head(), context, work.normal, run.count(), work.logits);
+    Apply(weights_->head(), context, Normalize(x, run, work), run.count(), work.logits);
     ParallelFor(pool_, run.count(), [&](int64_t i, int) {
       float* logits = work.logits + i * config.vocab_size;
       const int64_t target = run.targets[static_cast<size_t>(i)];
@@ -135,8 +141,7 @@ void Head::Backward(const HeadKept& kept, const HeadWork& work, float* grad) con
   const LinearContext context = {pool_, nullptr, &work.linear};
   Run all;
   ForRuns(kept.lengths, kept.targets, RunRows(config), &all, [&](const Run& run) {
-    Normalize(kept.rows, run, work);
-    Apply(weights_->head(), context, work.normal, run.count(), work.logits);
+    Apply(weights_->head(), context, Normalize(kept.rows, run, work), run.count(), work.logits);
     ParallelFor(pool_, run.count(), [&](int64_t i, int) {
       kernels::CrossEntropyGradient(work.logits + i * config.vocab_size, config.vocab_size,
                                     run.targets[static_cast<size_t>(i)],
@@ -148,8 +153,7 @@ void Head::Backward(const HeadKept& kept, const HeadWork& work, float* grad) con
 
 void Head::Logits(const float* x, const HeadWork& work, float* logits) const {
   const LinearContext context = {pool_, nullptr, &work.linear};
-  ForwardNorm(weights_->config(), weights_->final_norm(), pool_, x, 1, work.normal, work.norm);
-  Apply(weights_->head(), context, work.normal, 1, logits);
+  Apply(weights_->head(), context, Normal(x, 1, work), 1, logits);
 }
 
 }  // namespace isthmus::edge

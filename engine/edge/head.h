@@ -50,7 +50,8 @@ class Head {
 
  private:
   struct Run;
-  void Normalize(const float* x, const Run& run, const HeadWork& work) const;
+  LinearInput Normalize(const float* x, const Run& run, const HeadWork& work) const;
+  LinearInput Normal(const float* x, int64_t rows, const HeadWork& work) const;
   void RunGradient(const Run& run, const HeadWork& work, float* grad) const;
   bool is_trained() const { return weights_->head().weight.gradient != nullptr; }
 

@@ -122,18 +122,26 @@ LinearWork LinearWork::Carve(Carver* carver, const Weights& weights, int64_t tok
   return work;
 }
 
-void Apply(const Linear& linear, const LinearContext& context, const float* x, int64_t rows,
+bool ReadsCodes(const Linear& linear) {
+  return linear.frozen != nullptr && IsIntegerFormat(linear.frozen->spec().format);
+}
+
+bool ReadsFloats(const Linear& linear) { return !ReadsCodes(linear) || linear.has_adapter(); }
+
+void Apply(const Linear& linear, const LinearContext& context, const LinearInput& x, int64_t rows,
            float* y, bool add) {
   const MatmulOptions options = Options(context, add);
-  if (linear.frozen != nullptr) {
-    MatmulForward(x, rows, *linear.frozen, y, options);
+  if (ReadsCodes(linear) && x.codes.rows > 0) {
+    MatmulForward(x.codes, *linear.frozen, y, options);
+  } else if (linear.frozen != nullptr) {
+    MatmulForward(x.values, rows, *linear.frozen, y, options);
   } else {
-    MatmulF32(Rows(x, linear.in), Flipped(WeightOf(linear)), rows, linear.out, linear.in, y,
+    MatmulF32(Rows(x.values, linear.in), Flipped(WeightOf(linear)), rows, linear.out, linear.in, y,
               options);
   }
   if (linear.bias.values != nullptr) kernels::AddToRows(linear.bias.values, rows, linear.out, y);
   if (!linear.has_adapter()) return;
-  const float* input = AdapterInput(linear, context, x, rows);
+  const float* input = AdapterInput(linear, context, x.values, rows);
   LowRank(linear, context, input, rows, context.work->low);
   MatmulF32(Rows(context.work->low, linear.rank), Transposed(linear.lora_b.values, linear.rank),
             rows, linear.out, linear.rank, y, Options(context, true));

@@ -9,6 +9,7 @@
 #include "engine/edge/memory.h"
 #include "engine/edge/weights.h"
 #include "kernels/parallel.h"
+#include "kernels/quantized_rows.h"
 
 namespace isthmus::edge {
 
@@ -29,8 +30,22 @@ struct LinearContext {
   const LinearWork* work = nullptr;
 };
 
+// Rows that maps read: in fp32, and as 8-bit integers where codes.rows is not 0. Both are of the
+// same rows; what no map reads (ReadsFloats, ReadsCodes) may be missing.
+struct LinearInput {
+  LinearInput() = default;
+  LinearInput(const float* x) : values(x) {}
+  const float* values = nullptr;  // [rows, in]
+  QuantizedRows codes;
+};
+
+// An integer product wants codes, and makes them itself where there are none; everything else,
+// adapters included, wants fp32.
+bool ReadsCodes(const Linear& linear);
+bool ReadsFloats(const Linear& linear);
+
 // y [rows, out] = the map of x [rows, in]; `add`: y += the map.
-void Apply(const Linear& linear, const LinearContext& context, const float* x, int64_t rows,
+void Apply(const Linear& linear, const LinearContext& context, const LinearInput& x, int64_t rows,
            float* y, bool add = false);
 
 // Adds the gradients of the map's trained tensors, given its input x and the gradient dy of its

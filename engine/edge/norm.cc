@@ -1,7 +1,5 @@
 #include "engine/edge/norm.h"
 
-#include "kernels/norm.h"
-
 namespace isthmus::edge {
 namespace {
 
@@ -30,6 +28,24 @@ void ForwardNorm(const ModelConfig& config, const Norm& norm, ThreadPool* pool, 
                          kept.mean + first, kept.inverse + first);
     } else {
       kernels::RmsNorm(shape, x + at, norm.weight.values, y + at, kept.inverse + first);
+    }
+  });
+}
+
+void ForwardNormQuantized(const ModelConfig& config, const Norm& norm, ThreadPool* pool,
+                          const float* x, int64_t rows, float* y, const NormKept& kept,
+                          const kernels::CodeRows& codes) {
+  ForRows(pool, rows, [&](int64_t first, int64_t count) {
+    const int64_t at = first * config.hidden_size;
+    const kernels::NormRows shape = ShapeOf(config, count);
+    const kernels::CodeRows part = {codes.codes + first * codes.padded, codes.scales + first,
+                                    codes.padded};
+    float* const to = y == nullptr ? nullptr : y + at;
+    if (HasMean(config)) {
+      kernels::LayerNormQuantized(shape, x + at, norm.weight.values, norm.bias.values, to,
+                                  kept.mean + first, kept.inverse + first, part);
+    } else {
+      kernels::RmsNormQuantized(shape, x + at, norm.weight.values, to, kept.inverse + first, part);
     }
   });
 }

@@ -7,6 +7,7 @@
 
 #include "engine/edge/memory.h"
 #include "engine/edge/weights.h"
+#include "kernels/norm.h"
 #include "kernels/parallel.h"
 
 namespace isthmus::edge {
@@ -28,6 +29,10 @@ void ForRows(ThreadPool* pool, int64_t rows, Body&& body) {
 
 void ForwardNorm(const ModelConfig& config, const Norm& norm, ThreadPool* pool, const float* x,
                  int64_t rows, float* y, const NormKept& kept);
+// The same as 8-bit integers (kernels/norm.h); y is written unless it is null.
+void ForwardNormQuantized(const ModelConfig& config, const Norm& norm, ThreadPool* pool,
+                          const float* x, int64_t rows, float* y, const NormKept& kept,
+                          const kernels::CodeRows& codes);
 void ForwardNormAgain(const ModelConfig& config, const Norm& norm, ThreadPool* pool, const float* x,
                       int64_t rows, const NormKept& kept, float* y);
 // Adds the gradient of x to dx, and those of trained weights.

@@ -2,7 +2,9 @@
 // double, and gradients against finite differences of those formulas.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <functional>
+#include <limits>
 #include <vector>
 
 #include "base/rng.h"
@@ -12,6 +14,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/norm.h"
 #include "kernels/optimizer_step.h"
+#include "kernels/quantized_rows.h"
 #include "kernels/rotary.h"
 #include "kernels/rows.h"
 
@@ -69,6 +72,61 @@ Doubles NormOf(const Doubles& x, const Doubles& weight, const Doubles& bias, siz
     }
   }
   return y;
+}
+
+// Whether a norm that quantises on its way gives the bits of the norm and QuantizeRows.
+void ExpectQuantizedOnTheWay(const NormRows& shape, const Floats& x, const Floats& weight,
+                             const Floats& bias) {
+  const size_t count = static_cast<size_t>(shape.rows * shape.width);
+  Floats y(count), y_again(count);
+  Floats inverse(static_cast<size_t>(shape.rows)), mean(inverse), inverse_again(inverse);
+  const size_t bytes = static_cast<size_t>(QuantizedRowsBytes(shape.rows, shape.width));
+  std::vector<uint8_t> storage(bytes, 1), storage_again(bytes, 2);
+  const bool layer = !bias.empty();
+  if (layer) {
+    LayerNorm(shape, x.data(), weight.data(), bias.data(), y.data(), mean.data(), inverse.data());
+  } else {
+    RmsNorm(shape, x.data(), weight.data(), y.data(), inverse.data());
+  }
+  const QuantizedRows want =
+      QuantizeRows(y.data(), shape.rows, shape.width, absl::MakeSpan(storage));
+  for (float* to : {static_cast<float*>(nullptr), y_again.data()}) {
+    const QuantizedRowsSpace got =
+        LayQuantizedRows(shape.rows, shape.width, absl::MakeSpan(storage_again));
+    const CodeRows out = {got.codes, got.scales, got.view.padded};
+    if (layer) {
+      LayerNormQuantized(shape, x.data(), weight.data(), bias.data(), to, mean.data(),
+                         inverse_again.data(), out);
+    } else {
+      RmsNormQuantized(shape, x.data(), weight.data(), to, inverse_again.data(), out);
+    }
+    const size_t rows = static_cast<size_t>(shape.rows);
+    EXPECT_EQ(std::memcmp(got.codes, want.codes, rows * static_cast<size_t>(want.padded)), 0);
+    EXPECT_EQ(std::memcmp(got.scales, want.scales, rows * sizeof(float)), 0);
+    EXPECT_EQ(std::memcmp(inverse_again.data(), inverse.data(), rows * sizeof(float)), 0);
+    std::fill(storage_again.begin(), storage_again.end(), uint8_t{3});
+  }
+  EXPECT_EQ(std::memcmp(y_again.data(), y.data(), count * sizeof(float)), 0);
+}
+
+TEST(LayersTest, ANormQuantisesToTheBitsOfTwoSteps) {
+  for (int64_t width : {1, 7, 16, 61, 64, 200}) {
+    const NormRows shape = {6, width, static_cast<float>(kEps)};
+    Floats x = Random(static_cast<size_t>(6 * width), 40);
+    Floats weight = Random(static_cast<size_t>(width), 41);
+    const Floats bias = Random(static_cast<size_t>(width), 42);
+    // A row of zeros, a tiny, a large, an infinite one and one with a NaN beside one that is none.
+    for (int64_t i = 0; i < width; ++i) {
+      x[static_cast<size_t>(i)] = 0.0f;
+      x[static_cast<size_t>(width + i)] *= 1e-33f;
+      x[static_cast<size_t>(2 * width + i)] *= 1e18f;
+    }
+    x[static_cast<size_t>(3 * width)] = std::numeric_limits<float>::infinity();
+    x[static_cast<size_t>(5 * width - 1)] = std::numeric_limits<float>::quiet_NaN();
+    SCOPED_TRACE(width);
+    ExpectQuantizedOnTheWay(shape, x, weight, {});
+    ExpectQuantizedOnTheWay(shape, x, weight, bias);
+  }
 }
 
 TEST(LayersTest, RmsNormForwardAndBackward) {
