@@ -265,22 +265,22 @@ HWY_INLINE void WeighCodes(const CachedHead& cached, const RowRun& run, int64_t 
                            const RunScratch& scratch, int64_t row_floats) {
   const Tag d;
   const int64_t columns = cached.layout.columns();
-  Codes<kBits> sum[kRows];
-  for (int r = 0; r < kRows; ++r) sum[r] = {hn::Zero(d), hn::Zero(d)};
+  Vector low[kRows], high[kRows];
+  for (int r = 0; r < kRows; ++r) low[r] = high[r] = hn::Zero(d);
   for (int64_t s = run.first_key; s < run.last_key; ++s) {
     const uint8_t* codes = kernels::UnitOf(cached, s / kKvBlock) + cached.layout.values_offset() +
                            s % kKvBlock * columns + c;
     const Codes<kBits> values = LoadCodes<kBits>(codes);
     for (int r = 0; r < kRows; ++r) {
       const Vector weight = hn::Set(d, scratch.weights[r][s - run.first_block() * kKvBlock]);
-      sum[r].low = hn::Add(sum[r].low, hn::Mul(weight, values.low));
-      if (kBits == 4) sum[r].high = hn::Add(sum[r].high, hn::Mul(weight, values.high));
+      low[r] = hn::Add(low[r], hn::Mul(weight, values.low));
+      if (kBits == 4) high[r] = hn::Add(high[r], hn::Mul(weight, values.high));
     }
   }
   for (int r = 0; r < kRows; ++r) {
     float* to = scratch.sums + r * row_floats + c;
-    hn::StoreU(sum[r].low, d, to);
-    if (kBits == 4) hn::StoreU(sum[r].high, d, to + row_floats / 2);
+    hn::StoreU(low[r], d, to);
+    if (kBits == 4) hn::StoreU(high[r], d, to + row_floats / 2);
   }
 }
 
