@@ -58,60 +58,64 @@ int RoundClamped(float value, int low, int high) {
   return static_cast<int>(std::nearbyint(value));
 }
 
-double SquaredError(absl::Span<const float> x, float scale, WeightFormat format) {
+float StoredScale(float scale) { return FloatOfBf16(Bf16OfFloat(scale)); }
+
+// Codes are -8..7: the extreme value of the larger side takes -8, so a scale may be negative.
+// Clipping it a little costs less than the wider step for most groups.
+std::vector<GroupGrid> Int4Grids(absl::Span<const float> group) {
+  float extreme = 0.0f;
+  for (float v : group) {
+    if (std::fabs(v) > std::fabs(extreme)) extreme = v;
+  }
+  std::vector<GroupGrid> grids;
+  for (int i = 0; i < 17; ++i) {
+    const float levels = -6.8f - 0.1f * static_cast<float>(i);  // -6.8 .. -8.4
+    grids.push_back({WeightFormat::kInt4Group, StoredScale(extreme / levels)});
+  }
+  return grids;
+}
+
+// Level 1: 8-bit codes of the channel within +-119, so that level 2 (u4 - zero) * step stays
+// within 8 bits: a group of range r has step ceil(r / 15) <= 16, and rounding moves a restored
+// code by at most 8 = 127 - 119.
+GroupGrid ProgressiveGrid(absl::Span<const float> group, float scale) {
+  int low = 0, high = 0;
+  for (float v : group) {
+    const int q = scale > 0 ? RoundClamped(v / scale, -119, 119) : 0;
+    low = std::min(low, q);
+    high = std::max(high, q);
+  }
+  const int step = std::max(1, (high - low + 14) / 15);
+  return {WeightFormat::kProgressive4, scale, step, (-low + step / 2) / step};
+}
+
+double SquaredError(absl::Span<const float> group, const GroupGrid& grid) {
   double sum = 0.0;
-  for (float v : x) {
-    const double error = static_cast<double>(v) - ValueOf(CodeOf(v, scale, format), scale, format);
+  for (float v : group) {
+    const double error = static_cast<double>(v) - grid.ValueOf(grid.CodeOf(v));
     sum += error * error;
   }
   return sum;
 }
 
-// Codes are -8..7: the extreme value of the larger side takes -8, so a scale may be negative.
-// Clipping it a little costs less than the wider step for most groups: the best of 17 is taken.
-float FitInt4Scale(absl::Span<const float> x) {
-  float extreme = 0.0f;
-  for (float v : x) {
-    if (std::fabs(v) > std::fabs(extreme)) extreme = v;
-  }
-  float best = 0.0f;
-  double best_error = -1.0;
-  for (int i = 0; i < 17; ++i) {
-    const float levels = -6.8f - 0.1f * static_cast<float>(i);  // -6.8 .. -8.4
-    const float scale = FloatOfBf16(Bf16OfFloat(extreme / levels));
-    const double error = SquaredError(x, scale, WeightFormat::kInt4Group);
-    if (best_error >= 0.0 && error >= best_error) continue;
-    best = scale;
+GroupGrid BestGrid(absl::Span<const float> group, const std::vector<GroupGrid>& grids) {
+  size_t best = 0;
+  double best_error = grids.size() > 1 ? SquaredError(group, grids[0]) : 0.0;
+  for (size_t i = 1; i < grids.size(); ++i) {
+    const double error = SquaredError(group, grids[i]);
+    if (error >= best_error) continue;
+    best = i;
     best_error = error;
   }
-  return best;
+  return grids[best];
 }
 
-// Level 1: 8-bit codes of the channel within +-119, so that level 2 (u4 - zero) * scale stays
-// within 8 bits: a group of range r has scale ceil(r / 15) <= 16, and rounding moves a restored
-// code by at most 8 = 127 - 119.
-ChannelCodes QuantizeProgressive(absl::Span<const float> weights, int group) {
-  ChannelCodes channel;
-  const float scale = LargestMagnitude(weights) / 119.0f;
-  channel.scales = {scale};
-  channel.codes.resize(weights.size());
-  for (size_t begin = 0; begin < weights.size(); begin += group) {
-    const auto part = weights.subspan(begin, group);
-    std::vector<int> q;
-    for (float v : part) q.push_back(scale > 0 ? RoundClamped(v / scale, -119, 119) : 0);
-    const int low = std::min(0, *std::min_element(q.begin(), q.end()));
-    const int high = std::max(0, *std::max_element(q.begin(), q.end()));
-    const int step = std::max(1, (high - low + 14) / 15);
-    const int zero = (-low + step / 2) / step;
-    channel.level2.push_back(static_cast<uint8_t>(step));
-    channel.zeros.push_back(static_cast<uint8_t>(zero));
-    for (size_t i = 0; i < part.size(); ++i) {
-      const float exact = scale > 0 ? part[i] / scale / static_cast<float>(step) : 0.0f;
-      channel.codes[begin + i] =
-          static_cast<uint8_t>(RoundClamped(exact + static_cast<float>(zero), 0, 15));
-    }
+uint8_t NearestInTable(absl::Span<const float> table, float exact) {
+  size_t best = 0;
+  for (size_t i = 1; i < table.size(); ++i) {
+    if (std::fabs(table[i] - exact) < std::fabs(table[best] - exact)) best = i;
   }
-  return channel;
+  return static_cast<uint8_t>(best);
 }
 
 }  // namespace
@@ -132,26 +136,7 @@ absl::Span<const float> CodeTable(WeightFormat format) {
   return fp8;
 }
 
-float FitScale(absl::Span<const float> weights, const WeightFormatSpec& spec) {
-  switch (spec.format) {
-    case WeightFormat::kInt8:
-      return LargestMagnitude(weights) / 127.0f;
-    case WeightFormat::kInt8Group:
-      // 126.5: the stored scale may be 0.4 % smaller than the exact one.
-      return FloatOfBf16(Bf16OfFloat(LargestMagnitude(weights) / 126.5f));
-    case WeightFormat::kInt4Group:
-      return FitInt4Scale(weights);
-    case WeightFormat::kFp8:
-      return LargestMagnitude(weights) / TableMax(CodeTable(spec.format));
-    case WeightFormat::kNf4Group:
-    case WeightFormat::kFp4Group:
-      return FloatOfBf16(Bf16OfFloat(LargestMagnitude(weights) / TableMax(CodeTable(spec.format))));
-    default:
-      ISTHMUS_CHECK(false);
-  }
-}
-
-uint8_t CodeOf(float weight, float scale, WeightFormat format) {
+uint8_t GroupGrid::CodeOf(float weight) const {
   const float exact = scale != 0.0f ? weight / scale : 0.0f;
   switch (format) {
     case WeightFormat::kInt8:
@@ -159,15 +144,17 @@ uint8_t CodeOf(float weight, float scale, WeightFormat format) {
       return static_cast<uint8_t>(RoundClamped(exact, -127, 127));
     case WeightFormat::kInt4Group:
       return static_cast<uint8_t>(RoundClamped(exact, -8, 7) + 8);
+    case WeightFormat::kProgressive4:
+      return static_cast<uint8_t>(
+          RoundClamped(exact / static_cast<float>(step) + static_cast<float>(zero), 0, 15));
     default:
-      break;
+      return NearestInTable(CodeTable(format), exact);
   }
-  const absl::Span<const float> table = CodeTable(format);
-  size_t best = 0;
-  for (size_t i = 1; i < table.size(); ++i) {
-    if (std::fabs(table[i] - exact) < std::fabs(table[best] - exact)) best = i;
-  }
-  return static_cast<uint8_t>(best);
+}
+
+float GroupGrid::ValueOf(uint8_t code) const {
+  if (format != WeightFormat::kProgressive4) return isthmus::ValueOf(code, scale, format);
+  return static_cast<float>((static_cast<int>(code) - zero) * step) * scale;
 }
 
 float ValueOf(uint8_t code, float scale, WeightFormat format) {
@@ -182,16 +169,74 @@ float ValueOf(uint8_t code, float scale, WeightFormat format) {
   }
 }
 
+float ChannelScale(absl::Span<const float> weights, const WeightFormatSpec& spec) {
+  switch (spec.format) {
+    case WeightFormat::kInt8:
+      return LargestMagnitude(weights) / 127.0f;
+    case WeightFormat::kProgressive4:
+      return LargestMagnitude(weights) / 119.0f;
+    case WeightFormat::kFp8:
+      return LargestMagnitude(weights) / TableMax(CodeTable(spec.format));
+    default:
+      return 0.0f;
+  }
+}
+
+std::vector<GroupGrid> CandidateGrids(absl::Span<const float> group, const WeightFormatSpec& spec,
+                                      float channel_scale) {
+  switch (spec.format) {
+    case WeightFormat::kInt8Group:
+      // 126.5: the stored scale may be 0.4 % smaller than the exact one.
+      return {{spec.format, StoredScale(LargestMagnitude(group) / 126.5f)}};
+    case WeightFormat::kInt4Group:
+      return Int4Grids(group);
+    case WeightFormat::kNf4Group:
+    case WeightFormat::kFp4Group:
+      return {
+          {spec.format, StoredScale(LargestMagnitude(group) / TableMax(CodeTable(spec.format)))}};
+    case WeightFormat::kProgressive4:
+      return {ProgressiveGrid(group, channel_scale)};
+    default:
+      return {{spec.format, channel_scale}};
+  }
+}
+
+void AddGrid(const GroupGrid& grid, ChannelCodes* channel) {
+  if (grid.format != WeightFormat::kProgressive4) {
+    channel->scales.push_back(grid.scale);
+    return;
+  }
+  channel->scales = {grid.scale};
+  channel->level2.push_back(static_cast<uint8_t>(grid.step));
+  channel->zeros.push_back(static_cast<uint8_t>(grid.zero));
+}
+
+std::vector<float> ChannelValues(const ChannelCodes& channel, const WeightFormatSpec& spec) {
+  const size_t in = channel.codes.size();
+  const size_t group = HasGroups(spec.format) ? static_cast<size_t>(spec.group) : in;
+  std::vector<float> values(in);
+  for (size_t i = 0; i < in; ++i) {
+    const size_t g = i / group;
+    GroupGrid grid = {spec.format, channel.scales[std::min(g, channel.scales.size() - 1)]};
+    if (spec.format == WeightFormat::kProgressive4) {
+      grid.step = channel.level2[g];
+      grid.zero = channel.zeros[g];
+    }
+    values[i] = grid.ValueOf(channel.codes[i]);
+  }
+  return values;
+}
+
 ChannelCodes QuantizeChannel(absl::Span<const float> weights, const WeightFormatSpec& spec) {
-  if (spec.format == WeightFormat::kProgressive4) return QuantizeProgressive(weights, spec.group);
   ISTHMUS_CHECK(CodeBits(spec.format) <= 8);
   ChannelCodes channel;
+  const float channel_scale = ChannelScale(weights, spec);
   const size_t group = HasGroups(spec.format) ? spec.group : weights.size();
   for (size_t begin = 0; begin < weights.size(); begin += group) {
     const auto part = weights.subspan(begin, group);
-    const float scale = FitScale(part, spec);
-    channel.scales.push_back(scale);
-    for (float v : part) channel.codes.push_back(CodeOf(v, scale, spec.format));
+    const GroupGrid grid = BestGrid(part, CandidateGrids(part, spec, channel_scale));
+    AddGrid(grid, &channel);
+    for (float v : part) channel.codes.push_back(grid.CodeOf(v));
   }
   return channel;
 }

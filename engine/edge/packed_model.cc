@@ -26,6 +26,7 @@ std::string FileIn(const std::string& directory) { return directory + "/" + kFil
 struct Entry {
   TensorInfo info;
   bool packed = false;
+  bool outer = false;       // embedding or head
   bool transposed = false;  // stored [in, out]
   WeightFormatSpec spec;
   int64_t out() const { return info.shape[transposed ? 1 : 0]; }
@@ -45,11 +46,11 @@ std::vector<Entry> Entries(const ModelConfig& config, const WeightFormatSpec& sp
   for (const TensorInfo& info : ModelTensors(config)) {
     Entry entry;
     entry.info = info;
-    const bool outer = std::exchange(first, false) || info.name == kHeadTensor;
+    entry.outer = std::exchange(first, false) || info.name == kHeadTensor;
     const bool linear = linears.count(info.name) > 0;
-    entry.packed = outer || linear;
+    entry.packed = entry.outer || linear;
     entry.transposed = linear && config.transposed_linear;
-    entry.spec = outer ? OuterFormat(spec) : spec;
+    entry.spec = entry.outer ? OuterFormat(spec) : spec;
     (entry.packed ? packed : plain).push_back(std::move(entry));
   }
   packed.insert(packed.end(), plain.begin(), plain.end());
@@ -67,14 +68,21 @@ Tensor Transposed(const Tensor& tensor) {
   return turned;
 }
 
-absl::StatusOr<Tensor> PackTensor(const Entry& entry, WeightSource* source) {
+absl::StatusOr<PackedMatrix> RoundedToNearest(const Entry& entry, WeightSource* source) {
   ISTHMUS_ASSIGN_OR_RETURN(const Tensor stored, source->Load(entry.info.name));
-  if (!entry.packed) return stored;
   ISTHMUS_ASSIGN_OR_RETURN(Tensor values, ToF32(stored));
   if (entry.transposed) values = Transposed(values);
   absl::StatusOr<PackedMatrix> packed =
       PackedMatrix::Pack(values.floats(), entry.out(), entry.in(), entry.spec);
   DoneReading(stored.bytes());
+  return packed;
+}
+
+absl::StatusOr<Tensor> PackTensor(const Entry& entry, const BlockRounding& rounding,
+                                  WeightSource* source) {
+  if (!entry.packed) return source->Load(entry.info.name);
+  absl::StatusOr<PackedMatrix> packed =
+      rounding != nullptr && !entry.outer ? rounding(entry.info) : RoundedToNearest(entry, source);
   if (!packed.ok()) return Annotate(packed.status(), entry.info.name);
   const auto owner = std::make_shared<PackedMatrix>(*std::move(packed));
   const absl::Span<const uint8_t> bytes = owner->bytes();
@@ -82,7 +90,7 @@ absl::StatusOr<Tensor> PackTensor(const Entry& entry, WeightSource* source) {
 }
 
 absl::Status WritePacked(ModelDirectory* model, const WeightFormatSpec& spec,
-                         const std::string& path) {
+                         const BlockRounding& rounding, const std::string& path) {
   const std::vector<Entry> entries = Entries(model->config(), spec);
   std::vector<TensorHeader> headers;
   std::map<std::string, std::string> metadata = {{"format", kFormat}};
@@ -98,7 +106,7 @@ absl::Status WritePacked(ModelDirectory* model, const WeightFormatSpec& spec,
       headers.push_back({entry.info.name, tensor.dtype(), tensor.shape()});
     }
   }
-  const auto load = [&](size_t i) { return PackTensor(entries[i], model); };
+  const auto load = [&](size_t i) { return PackTensor(entries[i], rounding, model); };
   return WriteSafetensors(path, headers, load, metadata);
 }
 
@@ -243,10 +251,10 @@ absl::StatusOr<Tensor> PackedModel::Load(const std::string& name) {
 }
 
 absl::Status QuantizeModel(const std::string& from, const std::string& out,
-                           const WeightFormatSpec& spec) {
+                           const WeightFormatSpec& spec, const BlockRounding& rounding) {
   ISTHMUS_ASSIGN_OR_RETURN(const auto model, ModelDirectory::Open(from));
   return BuildModelFolder(from, out, [&](const std::string& folder) {
-    return WritePacked(model.get(), spec, FileIn(folder));
+    return WritePacked(model.get(), spec, rounding, FileIn(folder));
   });
 }
 

@@ -15,6 +15,7 @@
 #ifndef ISTHMUS_ENGINE_EDGE_PACKED_MODEL_H_
 #define ISTHMUS_ENGINE_EDGE_PACKED_MODEL_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -72,10 +73,14 @@ class PackedModel : public ModelDirectory {
   std::string content_id_;
 };
 
-// Packs the model directory `from` into the new folder `out`, rounding to nearest. kInvalidArgument
-// for a model that cannot be read and an `out` in use.
+// Who chooses the codes of the blocks' matrices: asked for each of them, in the model's order. The
+// matrix is in the format of the call.
+using BlockRounding = std::function<absl::StatusOr<PackedMatrix>(const TensorInfo& info)>;
+
+// Packs the model directory `from` into the new folder `out`, rounding to nearest what `rounding`
+// (may be null) does not. kInvalidArgument for a model that cannot be read and an `out` in use.
 absl::Status QuantizeModel(const std::string& from, const std::string& out,
-                           const WeightFormatSpec& spec);
+                           const WeightFormatSpec& spec, const BlockRounding& rounding = nullptr);
 
 }  // namespace isthmus
 

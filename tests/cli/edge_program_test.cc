@@ -171,6 +171,30 @@ TEST_F(EdgeProgramTest, WhatItLacksIsRefusedAndNotInItsHelp) {
   EXPECT_THAT(format.err, HasSubstr("int8"));
 }
 
+TEST_F(EdgeProgramTest, QuantizesByACalibrationText) {
+  Job("");  // writes the text
+  const std::string command =
+      absl::StrCat("quantize --quiet --model ", kModel, " --format int4g64");
+  const std::string text = absl::StrCat(" --calibration ", folder_, "/text.txt");
+  const Result made = Run(absl::StrCat(command, text, " --calibration-positions 256 --json --out ",
+                                       folder_, "/calibrated"));
+  ASSERT_EQ(made.status, 0) << made.err;
+  const Json report = Json::parse(made.out);
+  EXPECT_LE(report["calibration_positions"], 256);
+  EXPECT_EQ(report["matrices"].size(), 5u * 7u);
+  for (const Json& matrix : report["matrices"])
+    EXPECT_LE(matrix["calibrated_error"], matrix["nearest_error"]) << matrix;
+  EXPECT_EQ(Run(Eval(folder_ + "/calibrated")).status, 0);
+
+  ExpectRefused(absl::StrCat(command, " --json --out ", folder_, "/plain"), "--calibration FILE");
+  ExpectRefused(
+      absl::StrCat("quantize --model ", kModel, text, " --format bf16 --out ", folder_, "/wide"),
+      "8 or 4 bits");
+  ExpectRefused(
+      absl::StrCat(command, " --calibration ", folder_, "/none.txt --out ", folder_, "/none"),
+      "none.txt");
+}
+
 TEST_F(EdgeProgramTest, TrainsWithinItsPlan) {
   const std::string job = Job("edge: {weights: int8, memory_limit: 16MiB, update: auto}\n");
   const Result plan = Run("plan --json " + job);
