@@ -5,26 +5,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <map>
 
+#include "base/atomic_file.h"
 #include "base/done_reading.h"
+#include "base/errno_status.h"
 #include "base/mutex.h"
 #include "base/status.h"
 
 namespace isthmus {
 namespace {
-
-absl::Status FromErrno(absl::string_view path, absl::string_view verb) {
-  const int error = errno;
-  const std::string text =
-      absl::StrCat(path, ": expected to ", verb, ", got ", std::strerror(error));
-  if (error == ENOENT || error == ENOTDIR) return absl::NotFoundError(text);
-  if (error == ENOSPC) return absl::ResourceExhaustedError(text);
-  return absl::FailedPreconditionError(text);
-}
 
 // Closes on every path out.
 class Fd {
@@ -77,25 +68,12 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes)
 }
 
 absl::Status WriteFileAtomic(const std::string& path, absl::string_view bytes) {
-  const std::string temporary = absl::StrCat(path, ".tmp.", ::getpid());
-  {
-    Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-    if (fd.get() < 0) return FromErrno(path, "write the file");
-    size_t at = 0;
-    while (at < bytes.size()) {
-      const ssize_t n = ::write(fd.get(), bytes.data() + at, bytes.size() - at);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) {
-        const absl::Status status = FromErrno(path, "write the file");
-        ::unlink(temporary.c_str());
-        return status;
-      }
-      at += static_cast<size_t>(n);
-    }
-    if (::fsync(fd.get()) != 0) return FromErrno(path, "sync the file");
-  }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) return FromErrno(path, "rename the file");
-  return absl::OkStatus();
+  const std::string folder = std::filesystem::path(path).parent_path();
+  ISTHMUS_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file,
+                           AtomicFile::Create(folder.empty() ? "." : folder));
+  ISTHMUS_RETURN_IF_ERROR(
+      file->Append({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}));
+  return file->Commit(path);
 }
 
 absl::Status MakeDirectories(const std::string& path) {

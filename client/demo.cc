@@ -45,7 +45,7 @@ absl::StatusOr<DemoRun> RunOnce(const Job& job, const std::string& title,
   run.link_mbps = job.link.rate_mbps;
   if (job.edge.memory_limit_bytes > 0) {
     ISTHMUS_ASSIGN_OR_RETURN(const PlanPreview preview, PreviewPlan(job, {}, context.engine));
-    run.edge = preview.client_memory.text;
+    run.edge = preview.client_memory.engine.text;
   }
   ISTHMUS_ASSIGN_OR_RETURN(run.report, RunTraining(job, context));
   if (run.report.outcome == Report::Outcome::kInterrupted) {

@@ -1,6 +1,7 @@
 #include "client/plan_preview.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -91,8 +92,11 @@ absl::StatusOr<PlanPreview> PreviewPlan(const Job& given, std::vector<v1::Worker
   if (spec.edge.weights.empty()) spec.edge.weights = model->packed_format();
   const bool shared = preview.plan.shared_embedding() && LossParty(preview.plan) != kClientParty;
   ISTHMUS_ASSIGN_OR_RETURN(
-      preview.client_memory,
+      MemoryPlan planned,
       engine->PlanMemory(config, spec, RangesOfParty(preview.plan, kClientParty), shared));
+  preview.client_memory =
+      PlanClientMemory(std::move(planned), preview.plan,
+                       job.train.micro_batch_size * facts.max_window_tokens, job.model);
   return preview;
 }
 
@@ -130,7 +134,10 @@ std::string PlanPreview::ToJson() const {
                {"parties", std::move(parties)},
                {"stages", std::move(stages)},
                {"edges", std::move(edges)}};
-  if (client_memory.bytes > 0) json["client_planned_bytes"] = client_memory.bytes;
+  if (client_memory.engine.bytes > 0) {
+    json["client_planned_bytes"] = client_memory.total();
+    json["client_engine_bytes"] = client_memory.engine.bytes;
+  }
   return json.dump() + "\n";
 }
 
@@ -157,7 +164,7 @@ std::string PlanPreview::Table() const {
         edge.index(), edge.codec_forward(), edge.codec_backward(), edge.predicted_forward_bytes(),
         edge.predicted_backward_bytes(), edge.store_bytes());
   }
-  if (client_memory.bytes > 0) absl::StrAppend(&text, client_memory.text, "\n");
+  if (client_memory.engine.bytes > 0) absl::StrAppend(&text, client_memory.Text(), "\n");
   return codec_reason.empty() ? text : absl::StrCat(text, codec_reason, "\n");
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/client_memory.h"
 #include "client/job.h"
 #include "engine/stage.h"
 #include "isthmus/v1/plan.pb.h"
@@ -16,7 +17,7 @@ namespace isthmus {
 struct PlanPreview {
   v1::Plan plan;
   std::string codec_reason;  // why this codec, where the job names none
-  MemoryPlan client_memory;  // of an engine that plans it
+  ClientMemory client_memory;
   std::string ToJson() const;
   std::string Table() const;
 };

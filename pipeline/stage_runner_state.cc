@@ -1,9 +1,12 @@
 // The other half of StageRunner: step boundaries, codec state on disk, shared gradients,
 // generation.
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "base/atomic_file.h"
+#include "base/bytes.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -22,9 +25,64 @@ std::string CodecFile(const std::string& directory, const std::string& hash) {
   return absl::StrCat(directory, "/codecs-", hash, ".bin");
 }
 
+// Of a file of any size, a piece at a time: h = Hash64(1 MiB, h) from the first byte on.
+class FileHash {
+ public:
+  void Add(absl::Span<const uint8_t> bytes) {
+    while (!bytes.empty()) {
+      const size_t count = std::min(bytes.size(), kPiece - piece_.size());
+      piece_.insert(piece_.end(), bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(count));
+      bytes.remove_prefix(count);
+      if (piece_.size() == kPiece) EndPiece();
+    }
+  }
+  // Nothing is added afterwards.
+  std::string Text() {
+    EndPiece();
+    return absl::StrFormat("%016x", hash_);
+  }
+
+ private:
+  static constexpr size_t kPiece = size_t{1} << 20;
+  void EndPiece() {
+    hash_ = Hash64(piece_, hash_);
+    piece_.clear();
+  }
+
+  uint64_t hash_ = 0;
+  Bytes piece_;
+};
+
 std::string HashText(absl::Span<const uint8_t> bytes) {
-  return absl::StrFormat("%016x", Hash64(bytes));
+  FileHash hash;
+  hash.Add(bytes);
+  return hash.Text();
 }
+
+// A file of codec state on its way to the disk.
+class CodecFileWriter {
+ public:
+  explicit CodecFileWriter(AtomicFile* file) : file_(file) {}
+  absl::Status Put(absl::Span<const uint8_t> bytes) {
+    hash_.Add(bytes);
+    return file_->Append(bytes);
+  }
+  absl::Status PutWithLength(absl::Span<const uint8_t> bytes) {
+    ISTHMUS_RETURN_IF_ERROR(PutNumber(static_cast<uint64_t>(bytes.size())));
+    return Put(bytes);
+  }
+  template <typename T>
+  absl::Status PutNumber(T number) {
+    Bytes bytes;
+    ByteWriter(&bytes).Put(number);
+    return Put(bytes);
+  }
+  std::string Hash() { return hash_.Text(); }
+
+ private:
+  AtomicFile* const file_;
+  FileHash hash_;
+};
 
 }  // namespace
 
@@ -63,35 +121,34 @@ uint64_t StageRunner::CutId(uint32_t edge) const {
 }
 
 // magic, then per edge in ascending order: its CutId, encoder snapshot, decoder snapshot, each with
-// a u64 length.
+// a u64 length. One snapshot is in memory at a time: a store may be half of it.
 absl::StatusOr<std::string> StageRunner::SaveCodecs(const std::string& directory) const {
-  Bytes file;
-  ByteWriter writer(&file);
-  writer.Put(kCodecFileMagic);
-  for (const auto& [index, end] : edges_) {
-    Bytes encoder, decoder;
-    ISTHMUS_RETURN_IF_ERROR(end.sender->encoder()->Snapshot(&encoder));
-    ISTHMUS_RETURN_IF_ERROR(end.receiver->decoder()->Snapshot(&decoder));
-    writer.Put(CutId(index));
-    for (const Bytes& snapshot : {std::cref(encoder), std::cref(decoder)}) {
-      writer.Put(static_cast<uint64_t>(snapshot.size()));
-      writer.PutBytes(snapshot);
-    }
-  }
   ISTHMUS_RETURN_IF_ERROR(MakeDirectories(directory));
-  ISTHMUS_RETURN_IF_ERROR(
-      WriteFileAtomic(CodecFile(directory, HashText(file)),
-                      {reinterpret_cast<const char*>(file.data()), file.size()}));
-  return HashText(file);
+  ISTHMUS_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file, AtomicFile::Create(directory));
+  CodecFileWriter writer(file.get());
+  ISTHMUS_RETURN_IF_ERROR(writer.PutNumber(kCodecFileMagic));
+  for (const auto& [index, end] : edges_) {
+    ISTHMUS_RETURN_IF_ERROR(writer.PutNumber(CutId(index)));
+    {
+      Bytes encoder;
+      ISTHMUS_RETURN_IF_ERROR(end.sender->encoder()->Snapshot(&encoder));
+      ISTHMUS_RETURN_IF_ERROR(writer.PutWithLength(encoder));
+    }
+    Bytes decoder;
+    ISTHMUS_RETURN_IF_ERROR(end.receiver->decoder()->Snapshot(&decoder));
+    ISTHMUS_RETURN_IF_ERROR(writer.PutWithLength(decoder));
+  }
+  const std::string hash = writer.Hash();
+  ISTHMUS_RETURN_IF_ERROR(file->Commit(CodecFile(directory, hash)));
+  return hash;
 }
 
 absl::Status StageRunner::RestoreCodecs(const std::string& directory, const std::string& hash) {
   const std::string path = CodecFile(directory, hash);
-  ISTHMUS_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, int64_t{1} << 40));
-  const auto bytes =
-      absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(text.data()), text.size());
-  if (HashText(bytes) != hash)
-    return DataLoss(path, ": expected hash ", hash, ", got ", HashText(bytes));
+  ISTHMUS_ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> file, MappedFile::Open(path));
+  const auto bytes = file->bytes();
+  if (const std::string got = HashText(bytes); got != hash)
+    return DataLoss(path, ": expected hash ", hash, ", got ", got);
   ByteReader reader(bytes);
   ISTHMUS_ASSIGN_OR_RETURN(const uint32_t magic, reader.Get<uint32_t>());
   if (magic != kCodecFileMagic) return DataLoss(path, ": expected codec state, got something else");

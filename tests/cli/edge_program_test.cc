@@ -195,18 +195,29 @@ TEST_F(EdgeProgramTest, QuantizesByACalibrationText) {
       "none.txt");
 }
 
+// What is planned may be off by 15 %; the process beside it takes 20 MB: program, gRPC, threads. (A
+// plan of less than 15 MB does not show it: Debian's shared libraries are 19 MB of pages alone.)
 TEST_F(EdgeProgramTest, TrainsWithinItsPlan) {
-  const std::string job = Job("edge: {weights: int8, memory_limit: 16MiB, update: auto}\n");
-  const Result plan = Run("plan --json " + job);
-  ASSERT_EQ(plan.status, 0) << plan.err;
-  const double planned = Json::parse(plan.out).at("client_planned_bytes").get<double>();
-  EXPECT_GT(planned, 1e5);
-  EXPECT_LE(planned, 16.0 * (1 << 20));
-  const Result run = Run("train --quiet --json " + job);
-  ASSERT_EQ(run.status, 0) << run.err;
-  const Json report = Json::parse(run.out);
-  EXPECT_EQ(report.at("status"), "completed");
-  EXPECT_EQ(report.at("job").at("edge").at("weights"), "int8");
+  const std::string job = Job("edge: {weights: int8, memory_limit: 48MiB, update: auto}\n");
+  for (const char* codec : {"none", "aqsgd(bits=4)", "ecq(db=20)"}) {
+    const std::string flags = absl::StrCat(
+        " --set train.micro_batch_size=16 --set train.micro_batches=6 --set "
+        "data.sequence_length=256 --set 'codec=",
+        codec, "' ", job);
+    const Result plan = Run("plan --json" + flags);
+    ASSERT_EQ(plan.status, 0) << plan.err;
+    const Json planned = Json::parse(plan.out);
+    EXPECT_GT(planned.at("client_engine_bytes"), 1e5);
+    EXPECT_LE(planned.at("client_engine_bytes"), 48.0 * (1 << 20));
+    const Result run = Run("train --quiet --overwrite --json" + flags);
+    ASSERT_EQ(run.status, 0) << run.err;
+    const Json report = Json::parse(run.out);
+    EXPECT_EQ(report.at("status"), "completed");
+    EXPECT_EQ(report.at("job").at("edge").at("weights"), "int8");
+    EXPECT_LE(report.at("processes").at(0).at("peak_rss_bytes").get<double>(),
+              1.15 * planned.at("client_planned_bytes").get<double>() + 20e6)
+        << codec << " " << planned;
+  }
 }
 
 TEST_F(EdgeProgramTest, ALimitThatIsTooSmallIsSaid) {
