@@ -1,6 +1,6 @@
 // `./dev bench`: every measurement of one run, side by side, as JSON and as a page of tables.
 //
-//   isthmus_report --isthmus PROGRAM --out FOLDER [codec] [link] [train]
+//   isthmus_report --isthmus PROGRAM --out FOLDER [codec] [link] [train] [edge]
 //                  [--codec SPEC]… [--rate MBPS]… [--steps N]
 //
 // Without names: all of them, as FOLDER/report.json and report.md; with names only these, as
@@ -19,6 +19,7 @@
 #include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "bench/edge_rows.h"
 #include "bench/end_to_end.h"
 #include "bench/machine.h"
 #include "bench/process.h"
@@ -27,7 +28,7 @@
 namespace isthmus::bench {
 namespace {
 
-constexpr const char* kParts[] = {"codec", "link", "train"};
+constexpr const char* kParts[] = {"codec", "link", "train", "edge"};
 
 struct ReportOptions {
   std::string programs;  // where the other benches lie
@@ -92,6 +93,18 @@ absl::Status AppendTrain(const ReportOptions& options, nlohmann::json* report, s
   return absl::OkStatus();
 }
 
+absl::Status AppendEdge(const ReportOptions& options, nlohmann::json* report, std::string* page) {
+  ISTHMUS_ASSIGN_OR_RETURN((*report)["edge"], RunEdgeSteps(options.programs));
+  absl::StrAppend(
+      page,
+      "\n## A device's training step\n\nLoRA on a client's part of a 12-layer decoder of width 768 "
+      "(embedding, first block, last block, head over 8192 ids; 4 samples of 128 tokens, two "
+      "threads), a process each, engines in turn.\n\n",
+      MarkdownTable((*report)["edge"], {"engine", "weights", "step_s", "step_over_torch",
+                                        "peak_rss_bytes", "rss_over_torch"}));
+  return absl::OkStatus();
+}
+
 absl::Status Run(const ReportOptions& options) {
   ISTHMUS_RETURN_IF_ERROR(MakeDirectories(options.out));
   nlohmann::json report = {{"machine", Machine()}};
@@ -99,6 +112,7 @@ absl::Status Run(const ReportOptions& options) {
   if (options.Wants("codec")) ISTHMUS_RETURN_IF_ERROR(AppendCodec(options, &report, &page));
   if (options.Wants("link")) ISTHMUS_RETURN_IF_ERROR(AppendLink(options, &report, &page));
   if (options.Wants("train")) ISTHMUS_RETURN_IF_ERROR(AppendTrain(options, &report, &page));
+  if (options.Wants("edge")) ISTHMUS_RETURN_IF_ERROR(AppendEdge(options, &report, &page));
   const std::string path = absl::StrCat(options.out, "/", options.Name());
   ISTHMUS_RETURN_IF_ERROR(WriteFileAtomic(path + ".json", report.dump(1) + "\n"));
   ISTHMUS_RETURN_IF_ERROR(WriteFileAtomic(path + ".md", page));
@@ -154,7 +168,7 @@ absl::StatusOr<ReportOptions> ParseArguments(int argc, char** argv) {
       ISTHMUS_RETURN_IF_ERROR(SetOption(word, argv[++i], &options, &lists));
     } else {
       return absl::InvalidArgumentError(absl::StrCat(
-          "bench: expected codec, link, train or an option and its value, got ", word));
+          "bench: expected codec, link, train, edge or an option and its value, got ", word));
     }
   }
   if (options.train.isthmus.empty() || options.out.empty()) {
