@@ -31,7 +31,7 @@ CliCommand KernelCommand() {
               "One thread, groups of 64, the quantisation of the activations included; _t is "
               "the input gradient.\n"
               "A share of one token is of the read bandwidth, otherwise of the 8-bit peak "
-              "(fp32: of the FMA peak).",
+              "(fp32 and bf16: of the FMA peak).",
           .flags = {{.name = "quick",
                      .kind = FlagKind::kSwitch,
                      .help = "weights of 2048 x 2048 alone"},

@@ -276,6 +276,7 @@ const KernelTable* AmxKernels() {
       .stage_int = StageIntWide,
       .stage_int_transposed = StageIntTransposedWide,
       .multiply_f32 = MultiplyF32,
+      .multiply_bf16 = AmxMultiplyBf16,
       .write = WriteRows,
       .stage_f32 = StageF32,
       .stage_f32_transposed = StageF32Transposed,

@@ -103,6 +103,7 @@ const KernelTable* Avx2Kernels() {
       .stage_int = StageInt,
       .stage_int_transposed = StageIntTransposed,
       .multiply_f32 = MultiplyF32,
+      .multiply_bf16 = nullptr,
       .write = WriteRows,
       .stage_f32 = StageF32,
       .stage_f32_transposed = StageF32Transposed,

@@ -285,6 +285,7 @@ const KernelTable* Avx512VnniKernels() {
       .stage_int = StageIntWide,
       .stage_int_transposed = StageIntTransposedWide,
       .multiply_f32 = MultiplyF32,
+      .multiply_bf16 = nullptr,
       .write = WriteRows,
       .stage_f32 = StageF32,
       .stage_f32_transposed = StageF32Transposed,

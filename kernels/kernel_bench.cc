@@ -27,6 +27,8 @@ constexpr KernelCase kCases[] = {
     {"matmul_int8_channel", {WeightFormat::kInt8, 0}, false},
     {"matmul_progressive4", {WeightFormat::kProgressive4, 128}, false},
     {"matmul_f32", {WeightFormat::kF32, 0}, false},
+    {"matmul_bf16", {WeightFormat::kBf16, 0}, false},
+    {"matmul_bf16_t", {WeightFormat::kBf16, 0}, true},
 };
 
 struct Sizes {
@@ -47,6 +49,13 @@ void WriteScales(const WeightFormatSpec& spec, const PackedLayout& layout, uint8
     auto* values = reinterpret_cast<float*>(bytes);
     for (int64_t i = 0; i < layout.total_bytes / 4; ++i) {
       values[i] = static_cast<float>(i % 17 - 8) * 0.01f;
+    }
+    return;
+  }
+  if (spec.format == WeightFormat::kBf16) {
+    auto* values = reinterpret_cast<uint16_t*>(bytes);
+    for (int64_t i = 0; i < layout.total_bytes / 2; ++i) {
+      values[i] = Bf16OfFloat(static_cast<float>(i % 17 - 8) * 0.01f);
     }
     return;
   }
@@ -93,11 +102,13 @@ class Runner {
         matrices_(Matrices(kernel.spec, sizes, tokens)),
         x_(tokens * std::max(sizes.in, sizes.out)),
         y_(x_.size()),
-        scratch_(MatmulScratchBytes(matrices_[0], tokens, 1)) {
+        scratch_(MatmulScratchBytes(matrices_[0], tokens, 1,
+                                    kernel.spec.format == WeightFormat::kBf16)) {
     for (size_t i = 0; i < x_.size(); ++i) {
       x_[i] = static_cast<float>(static_cast<int>(i * 7919 % 1000) - 500) * 0.002f;
     }
     options_.scratch = absl::MakeSpan(scratch_);
+    options_.bf16_activations = kernel.spec.format == WeightFormat::kBf16;
     Once();
   }
 

@@ -1,10 +1,10 @@
 // How fast the kernels are on this machine, beside its limits: what `isthmus kernel bench` prints.
 //
 // Products of 2048 x 2048, 4096 x 4096 and 11008 x 4096 weights with 1, 16, 128 and 512 tokens, the
-// quantisation of the activations and groups of 64 included; `_t` is the input gradient. One token
-// walks over 256 MiB of weights, so that they come from memory. Every repeat measures the limit
-// right before the kernel, in the time of the calling thread, and a share is of that limit:
-// medians.
+// quantisation of the activations and groups of 64 included; `_t` is the input gradient. bf16
+// weights are multiplied with activations rounded to bf16. One token walks over 256 MiB of weights,
+// so that they come from memory. Every repeat measures the limit right before the kernel, in the
+// time of the calling thread, and a share is of that limit: medians.
 #ifndef ISTHMUS_KERNELS_KERNEL_BENCH_H_
 #define ISTHMUS_KERNELS_KERNEL_BENCH_H_
 
@@ -32,7 +32,7 @@ struct KernelBenchRow {
   int threads = 1;
   double gop_per_s = 0.0;
   double gb_per_s = 0.0;  // of packed weights
-  // One token: of the read bandwidth; otherwise of the integer peak, fp32 of the FMA peak.
+  // One token: of the read bandwidth; otherwise of the integer peak, fp32 and bf16 of the FMA peak.
   double share_of_limit = 0.0;
   double reference_gop_per_s = 0.0;  // 0: none
 };

@@ -9,6 +9,9 @@
 //            order; a fold is a group, or kBlock where the format has none: |sum| <= 512 * 127 *
 //            128 < 2^24, so float(sum) is exact
 //   fp32:    acc[m][n] = fma(x[m][k], w[k][n], acc[m][n]), k in order
+//   bf16:    acc[m][n] += e + o for every 32 of k, e and o the fused sums from zero over its even
+//            and its odd ones, in order; operands and results below 2^-126 are zeros. The rule of
+//            AMX's tdpbf16ps
 #ifndef ISTHMUS_KERNELS_KERNEL_TABLE_H_
 #define ISTHMUS_KERNELS_KERNEL_TABLE_H_
 
@@ -18,10 +21,11 @@
 
 namespace isthmus {
 
-constexpr int kBlock = 512;     // depth of an integer block: 32 KiB of weights, fits L1
-constexpr int kBlockF32 = 128;  // depth of an fp32 block: 32 KiB
-constexpr int kRowTile = 16;    // rows are arranged in tiles of 16
-constexpr int kRowBlock = 256;  // most rows of a call: 64 KiB of accumulators
+constexpr int kBlock = 512;      // depth of an integer block: 32 KiB of weights, fits L1
+constexpr int kBlockF32 = 128;   // depth of an fp32 block: 32 KiB
+constexpr int kBlockBf16 = 256;  // depth of a bf16 block: 32 KiB
+constexpr int kRowTile = 16;     // rows are arranged in tiles of 16
+constexpr int kRowBlock = 256;   // most rows of a call: 64 KiB of accumulators
 
 // A panel's weights over one block: [depth/4][64][4].
 struct IntBlock {
@@ -51,6 +55,12 @@ struct F32Block {
   const float* weights;
   int depth;    // at most kBlockF32
   int columns;  // computed, 1..64; acc behind them, up to a vector, is scratch
+};
+
+// A panel's bf16 weights over one block, as they lie or transposed: [depth/2][64][2].
+struct Bf16Block {
+  const uint16_t* weights;
+  int depth;  // multiple of 32, at most kBlockBf16
 };
 
 // One block of a packed matrix: panel, first input, inputs (a multiple of 64, at most kBlock).
@@ -84,6 +94,11 @@ struct KernelTable {
   // acc [rows][64] += x [rows][stride] times the block.
   void (*multiply_f32)(const F32Block& block, const float* x, int64_t stride, int rows, float* acc,
                        bool first);
+  // acc [rows][64] += x times the block; x in tiles of [depth/32][16 rows][32], `tile_stride`
+  // values from one to the next, zeros behind the last row. acc has room for whole tiles. Null: the
+  // fp32 loops give the same bits.
+  void (*multiply_bf16)(const Bf16Block& block, const uint16_t* x, int64_t tile_stride, int rows,
+                        float* acc, bool first);
   // y [rows][stride], `columns` of them = acc [rows][64] x each row's scale (null: 1); `add`: onto
   // what is there.
   void (*write)(const float* acc, const float* row_scales, int rows, int columns, int64_t stride,
@@ -93,6 +108,10 @@ struct KernelTable {
   void (*stage_f32_transposed)(const PackedView& w, int64_t column, int64_t first_channel,
                                int depth, float* out);
 };
+
+// Of the AMX table, in a file of its own.
+void AmxMultiplyBf16(const Bf16Block& block, const uint16_t* x, int64_t tile_stride, int rows,
+                     float* acc, bool first);
 
 // The tables; null where this build lacks the instruction set.
 const KernelTable* ScalarKernels();

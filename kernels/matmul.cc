@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "kernels/matmul_bf16.h"
 #include "kernels/matmul_unit.h"
 #include "kernels/scratch.h"
 #include "kernels/target.h"
@@ -15,7 +16,6 @@
 namespace isthmus {
 namespace {
 
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t RoundUp(int64_t a, int64_t b) { return CeilDiv(a, b) * b; }
 
 // The memory of a call: the caller's, or the call's own.
@@ -66,25 +66,6 @@ ArrangedRows Arrange(const KernelTable& kernels, const int8_t* codes, int64_t ro
     }
   });
   return arranged;
-}
-
-// y rows m0.., columns of `panel`: y = acc * row scale (+ y).
-void WriteUnit(const KernelTable& kernels, const float* acc, int64_t panel, int64_t m0, int rows,
-               int64_t out, const float* row_scales, bool add, float* y) {
-  const int64_t n0 = panel * kPanel;
-  kernels.write(acc, row_scales == nullptr ? nullptr : row_scales + m0, rows,
-                static_cast<int>(std::min<int64_t>(kPanel, out - n0)), out, add, y + m0 * out + n0);
-}
-
-// Calls unit(panel, first row, rows, thread) for every unit of a product: all panels of one block
-// of rows before the next, so that the rows stay in L2 (1 MiB at a depth of 4096) while weights
-// stream.
-template <typename Unit>
-void ForUnits(ThreadPool* pool, int64_t rows, int64_t panels, const Unit& unit) {
-  ParallelFor(pool, panels * CeilDiv(rows, kRowBlock), [&](int64_t index, int thread) {
-    const int64_t m0 = index / panels * kRowBlock;
-    unit(index % panels, m0, static_cast<int>(std::min<int64_t>(kRowBlock, rows - m0)), thread);
-  });
 }
 
 // One block of a panel's weights, ready to multiply, and what to prefetch meanwhile: the codes
@@ -208,10 +189,14 @@ void ForwardQuantized(const QuantizedRows& x, const PackedMatrix& w, ScratchPiec
 
 }  // namespace
 
-int64_t MatmulScratchBytes(const PackedMatrix& w, int64_t rows, int threads) {
+int64_t MatmulScratchBytes(const PackedMatrix& w, int64_t rows, int threads,
+                           bool bf16_activations) {
   int64_t bytes = UnitBytes(threads);
-  if (!IsIntegerFormat(w.spec().format)) return bytes;
   const PackedView& view = w.view();
+  if (w.spec().format == WeightFormat::kBf16 && bf16_activations) {
+    return bytes + Bf16RowsBytes(rows, std::max(view.in_padded, view.out_padded));
+  }
+  if (!IsIntegerFormat(w.spec().format)) return bytes;
   return bytes +
          std::max(IntDepthBytes(rows, view.in_padded), IntDepthBytes(rows, view.out_padded));
 }
@@ -227,8 +212,12 @@ void MatmulForward(const QuantizedRows& x, const PackedMatrix& w, float* y,
 void MatmulForward(const float* x, int64_t rows, const PackedMatrix& w, float* y,
                    const MatmulOptions& options) {
   if (rows == 0) return;
-  CallScratch scratch(options.scratch, MatmulScratchBytes(w, rows, NumThreads(options.pool)));
+  CallScratch scratch(options.scratch, MatmulScratchBytes(w, rows, NumThreads(options.pool),
+                                                          options.bf16_activations));
   ScratchPieces pieces = scratch.pieces();
+  if (w.spec().format == WeightFormat::kBf16 && options.bf16_activations) {
+    return MatmulBf16(x, rows, w.view(), /*transposed=*/false, &pieces, y, options);
+  }
   if (!IsIntegerFormat(w.spec().format) || options.float_activations) {
     auto* units = pieces.Take<UnitScratch>(NumThreads(options.pool));
     return F32Forward(KernelsFor(rows), x, rows, w.view(), units, y, options);
@@ -242,9 +231,13 @@ void MatmulForward(const float* x, int64_t rows, const PackedMatrix& w, float* y
 void MatmulInputGradient(const float* dy, int64_t rows, const PackedMatrix& w, float* dx,
                          const MatmulOptions& options) {
   if (rows == 0) return;
-  CallScratch scratch(options.scratch, MatmulScratchBytes(w, rows, NumThreads(options.pool)));
+  CallScratch scratch(options.scratch, MatmulScratchBytes(w, rows, NumThreads(options.pool),
+                                                          options.bf16_activations));
   ScratchPieces pieces = scratch.pieces();
   const PackedView& view = w.view();
+  if (view.format == WeightFormat::kBf16 && options.bf16_activations) {
+    return MatmulBf16(dy, rows, view, /*transposed=*/true, &pieces, dx, options);
+  }
   const KernelTable& kernels = KernelsFor(rows);
   auto* units = pieces.Take<UnitScratch>(NumThreads(options.pool));
   if (!IsIntegerFormat(view.format) || options.float_activations) {

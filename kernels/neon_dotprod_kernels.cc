@@ -89,6 +89,7 @@ const KernelTable* NeonDotprodKernels() {
       .stage_int = StageInt,
       .stage_int_transposed = StageIntTransposedWide,
       .multiply_f32 = MultiplyF32,
+      .multiply_bf16 = nullptr,
       .write = WriteRows,
       .stage_f32 = StageF32,
       .stage_f32_transposed = StageF32Transposed,

@@ -54,8 +54,9 @@ bool Detect(KernelTarget target) {
              (b >> 17 & 1) != 0 && (b >> 31 & 1) != 0 && (c >> 1 & 1) != 0 && (c >> 11 & 1) != 0 &&
              (saved & kZmm) == kZmm;
     case KernelTarget::kAmx:
-      return Detect(KernelTarget::kAvx512Vnni) && (d >> 24 & 1) != 0 && (d >> 25 & 1) != 0 &&
-             (saved & kTiles) == kTiles && TilesGranted();
+      // BF16, TILE, INT8 in edx.
+      return Detect(KernelTarget::kAvx512Vnni) && (d >> 22 & 1) != 0 && (d >> 24 & 1) != 0 &&
+             (d >> 25 & 1) != 0 && (saved & kTiles) == kTiles && TilesGranted();
     default:
       return false;
   }

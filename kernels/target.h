@@ -16,7 +16,7 @@ enum class KernelTarget {
   kScalar,
   kAvx2,        // with FMA
   kAvx512Vnni,  // F, BW, VL, VBMI, VNNI
-  kAmx,         // AMX int8 on top
+  kAmx,         // AMX int8 and bf16 on top
   kNeon,        // every 64-bit ARM processor
   kNeonDotprod,
   kNeonI8mm,  // on top of the dot product
