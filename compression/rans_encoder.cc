@@ -50,24 +50,20 @@ uint16_t* PutColumns(const RansTables& tables, const uint16_t* row, size_t colum
 
 #else
 
-using DI = hn::RebindToSigned<DF>;
-using DU = hn::RebindToUnsigned<DF>;
-using D16 = hn::Rebind<uint16_t, DI>;
-
 // One symbol in every lane: the words of states that are full go before `next`, which is returned
 // where it then is.
 //
 // The division is exact: the float quotient of x / 2 and f / 2 is less than 1 off, as x < 2^20 f
 // and f < 2^12, and the remainder says which way.
-HWY_INLINE uint16_t* PutLanes(const RansTables& tables, const uint16_t* ops, uint32_t* state,
+template <class D>
+HWY_INLINE uint16_t* PutLanes(D df, const RansTables& tables, const uint16_t* ops, uint32_t* state,
                               uint16_t* next) {
-  const DF df;
-  const DI di;
-  const DU du;
-  const D16 d16;
+  const hn::RebindToSigned<D> di;
+  const hn::RebindToUnsigned<D> du;
+  const hn::Rebind<uint16_t, decltype(di)> d16;
   // Half as many loads as two gathers of half the size.
-  const hn::Repartition<int64_t, DI> d64;
-  const hn::Half<DI> half;
+  const hn::Repartition<int64_t, decltype(di)> d64;
+  const hn::Half<decltype(di)> half;
   const auto op = hn::BitCast(di, hn::PromoteTo(du, hn::LoadU(d16, ops)));
   const auto* codes = reinterpret_cast<const int64_t*>(tables.codes());
   const auto lower = hn::GatherIndex(d64, codes, hn::PromoteTo(d64, hn::LowerHalf(half, op)));
@@ -99,20 +95,33 @@ HWY_INLINE uint16_t* PutLanes(const RansTables& tables, const uint16_t* ops, uin
   return next;
 }
 
-// The columns [0, columns) of a row, columns a multiple of the vector.
-uint16_t* PutColumns(const RansTables& tables, const uint16_t* row, size_t columns, size_t states,
-                     uint32_t* state, uint16_t* next) {
-  const size_t lanes = hn::Lanes(DF());
+template <class D>
+uint16_t* PutColumnsBy(D df, const RansTables& tables, const uint16_t* row, size_t columns,
+                       size_t states, uint32_t* state, uint16_t* next) {
+  const size_t lanes = hn::Lanes(df);
   for (size_t c = columns; c > 0; c -= lanes) {
     const size_t at = c - lanes;
-    next = PutLanes(tables, row + at, state + (at & (states - 1)), next);
+    next = PutLanes(df, tables, row + at, state + (at & (states - 1)), next);
   }
   return next;
 }
 
+// The columns [0, columns) of a row, columns a multiple of what LanesFor says.
+uint16_t* PutColumns(const RansTables& tables, const uint16_t* row, size_t columns, size_t states,
+                     uint32_t* state, uint16_t* next) {
+  if (states >= hn::Lanes(DF()))
+    return PutColumnsBy(DF(), tables, row, columns, states, state, next);
+  return PutColumnsBy(hn::CappedTag<float, 8>(), tables, row, columns, states, state, next);
+}
+
 #endif  // HWY_TARGET
 
-size_t Lanes() { return hn::Lanes(DF()); }
+// Of the widest vector that so many states fill; 0: none does.
+size_t LanesFor(size_t states) {
+  const size_t widest = hn::Lanes(DF()), eight = hn::Lanes(hn::CappedTag<float, 8>());
+  if (states >= widest) return widest;
+  return states >= eight ? eight : 0;
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace isthmus
@@ -123,7 +132,7 @@ namespace isthmus {
 namespace {
 
 HWY_EXPORT(PutColumns);
-HWY_EXPORT(Lanes);
+HWY_EXPORT(LanesFor);
 }  // namespace
 
 void RansEncoder::Begin(size_t states, size_t symbols) {
@@ -145,8 +154,8 @@ void RansEncoder::PutScalar(const RansTables& tables, absl::Span<const uint16_t>
 }
 
 void RansEncoder::Put(const RansTables& tables, absl::Span<const uint16_t> ops, size_t width) {
-  const size_t lanes = HWY_DYNAMIC_DISPATCH(Lanes)();
-  if (states_ < lanes) return PutScalar(tables, ops, width);
+  const size_t lanes = HWY_DYNAMIC_DISPATCH(LanesFor)(states_);
+  if (lanes == 0) return PutScalar(tables, ops, width);
   const size_t whole = width / lanes * lanes;
   for (size_t end = ops.size(); end > 0; end -= width) {
     const uint16_t* row = ops.data() + (end - width);
