@@ -244,6 +244,32 @@ absl::Status CheckRequired(const Job& job) {
   return absl::OkStatus();
 }
 
+// Probes know no gradient: what works on one is refused.
+absl::Status CheckProbes(const Json& root, const Job& job) {
+  const Job::Train& train = job.train;
+  if (train.estimator != Estimator::kSpsa) return absl::OkStatus();
+  const Json* backward = FindJobKey(root, "codec.backward");
+  if (backward != nullptr && *backward != "none")
+    return InvalidArgument("codec.backward: expected none with estimator: spsa, got ",
+                           job.codec.backward);
+  if (train.optimizer.name != OptimizerName::kSgd)
+    return InvalidArgument("train.optimizer.name: expected sgd with estimator: spsa, got ",
+                           Name(train.optimizer.name));
+  const struct {
+    const char* key;
+    double value;
+  } kWithout[] = {{"optimizer.momentum", train.optimizer.momentum},
+                  {"optimizer.clip_norm", train.optimizer.clip_norm},
+                  {"recompute", train.recompute ? 1.0 : 0.0},
+                  {"lora.dropout", train.method == TrainMethod::kLora ? train.lora.dropout : 0.0}};
+  for (const auto& row : kWithout) {
+    if (row.value != 0.0)
+      return InvalidArgument("train.", row.key, ": expected none with estimator: spsa, got ",
+                             row.value);
+  }
+  return absl::OkStatus();
+}
+
 // What single keys cannot say.
 absl::Status CheckTogether(const Json& root, const Job& job) {
   if (FindJobKey(root, "train.steps") && FindJobKey(root, "train.epochs"))
@@ -258,6 +284,7 @@ absl::Status CheckTogether(const Json& root, const Job& job) {
   if (job.train.optimizer.momentum > 0 && job.train.optimizer.name != OptimizerName::kSgd)
     return InvalidArgument("train.optimizer.momentum: expected sgd with it, got ",
                            Name(job.train.optimizer.name));
+  ISTHMUS_RETURN_IF_ERROR(CheckProbes(root, job));
   if (job.security.tls.cert.empty() != job.security.tls.key.empty())
     return InvalidArgument("security.tls: expected cert and key together, got one of them");
   if (job.cluster.given && job.pipeline.stages > job.cluster.workers)
@@ -273,6 +300,9 @@ void ResolveDefaults(const Json& root, Job* job) {
     job->split.tail_layers = 0;
   if (FindJobKey(root, "train.steps") && !FindJobKey(root, "train.epochs"))
     job->train.epochs.reset();
+  if (job->train.estimator == Estimator::kSpsa && job->codec.given() &&
+      FindJobKey(root, "codec.backward") == nullptr)
+    job->codec.backward = "none";
 }
 
 }  // namespace
@@ -281,6 +311,7 @@ absl::string_view Name(Init value) { return Words(value)[static_cast<size_t>(val
 absl::string_view Name(ComputeType value) { return Words(value)[static_cast<size_t>(value)]; }
 absl::string_view Name(LabelsAt value) { return Words(value)[static_cast<size_t>(value)]; }
 absl::string_view Name(TrainMethod value) { return Words(value)[static_cast<size_t>(value)]; }
+absl::string_view Name(Estimator value) { return Words(value)[static_cast<size_t>(value)]; }
 absl::string_view Name(OptimizerName value) { return Words(value)[static_cast<size_t>(value)]; }
 absl::string_view Name(RateSchedule value) { return Words(value)[static_cast<size_t>(value)]; }
 absl::string_view Name(UpdateSet value) { return Words(value)[static_cast<size_t>(value)]; }

@@ -24,6 +24,7 @@ enum class Init { kPretrained, kRandom };                    // pretrained | ran
 enum class ComputeType { kFp32, kBf16 };                     // fp32 | bf16
 enum class LabelsAt { kClient, kServer };                    // client (U-shape) | server (vanilla)
 enum class TrainMethod { kLora, kFull };                     // lora | full
+enum class Estimator { kBackprop, kSpsa };                   // backprop | spsa
 enum class OptimizerName { kAdamW, kAdamW8Bit, kSgd };       // adamw | adamw8bit | sgd
 enum class RateSchedule { kConstant, kLinear, kCosine };     // constant | linear | cosine
 enum class UpdateSet { kAll, kAuto };                        // all | auto
@@ -34,6 +35,7 @@ absl::string_view Name(Init value);
 absl::string_view Name(ComputeType value);
 absl::string_view Name(LabelsAt value);
 absl::string_view Name(TrainMethod value);
+absl::string_view Name(Estimator value);
 absl::string_view Name(OptimizerName value);
 absl::string_view Name(RateSchedule value);
 absl::string_view Name(UpdateSet value);
@@ -84,13 +86,19 @@ struct Job {
     double momentum = 0;   // sgd only
     double clip_norm = 0;  // 0: off
   };
+  struct Spsa {
+    double eps = 1e-3;   // how far to either side a probe goes, in standard deviations of z
+    int64_t probes = 1;  // of a step
+  };
   struct Schedule {
     RateSchedule name = RateSchedule::kConstant;
     int64_t warmup_steps = 0;
   };
   struct Train {
     TrainMethod method = TrainMethod::kLora;
-    Lora lora;  // read only when method is lora
+    Lora lora;                                   // read only when method is lora
+    Estimator estimator = Estimator::kBackprop;  // of the gradient
+    Spsa spsa;                                   // read only when estimator is spsa
     Optimizer optimizer;
     Schedule schedule;
     bool recompute = false;

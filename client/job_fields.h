@@ -32,6 +32,7 @@ inline constexpr const char* kInitWords[] = {"pretrained", "random"};
 inline constexpr const char* kComputeTypeWords[] = {"fp32", "bf16"};
 inline constexpr const char* kLabelsAtWords[] = {"client", "server"};
 inline constexpr const char* kTrainMethodWords[] = {"lora", "full"};
+inline constexpr const char* kEstimatorWords[] = {"backprop", "spsa"};
 inline constexpr const char* kOptimizerWords[] = {"adamw", "adamw8bit", "sgd"};
 inline constexpr const char* kRateScheduleWords[] = {"constant", "linear", "cosine"};
 inline constexpr const char* kUpdateSetWords[] = {"all", "auto"};
@@ -41,6 +42,7 @@ inline absl::Span<const char* const> Words(Init) { return kInitWords; }
 inline absl::Span<const char* const> Words(ComputeType) { return kComputeTypeWords; }
 inline absl::Span<const char* const> Words(LabelsAt) { return kLabelsAtWords; }
 inline absl::Span<const char* const> Words(TrainMethod) { return kTrainMethodWords; }
+inline absl::Span<const char* const> Words(Estimator) { return kEstimatorWords; }
 inline absl::Span<const char* const> Words(OptimizerName) { return kOptimizerWords; }
 inline absl::Span<const char* const> Words(RateSchedule) { return kRateScheduleWords; }
 inline absl::Span<const char* const> Words(UpdateSet) { return kUpdateSetWords; }
@@ -77,6 +79,9 @@ void VisitJob(J& job, Visitor& visit) {
   visit.Real("train.lora.dropout", train.lora.dropout, kBelowOne);
   visit.Texts("train.lora.targets", train.lora.targets);
   visit.Path("train.lora.init_from", train.lora.init_from);
+  visit.Word("train.estimator", train.estimator);
+  visit.Real("train.spsa.eps", train.spsa.eps, kPositive);
+  visit.Int("train.spsa.probes", train.spsa.probes, {1, 1024});
   visit.Word("train.optimizer.name", train.optimizer.name);
   visit.Real("train.optimizer.lr", train.optimizer.lr, kNotNegative);
   visit.RealPair("train.optimizer.betas", train.optimizer.beta1, train.optimizer.beta2, kBelowOne);

@@ -67,6 +67,7 @@ class JobWriter {
 void DropUnused(const Job& job, OrderedJson* root) {
   OrderedJson& train = (*root)["train"];
   if (job.train.method != TrainMethod::kLora) train.erase("lora");
+  if (job.train.estimator != Estimator::kSpsa) train.erase("spsa");
   if (job.edge.weights.empty() && job.edge.memory_limit_bytes == 0 &&
       job.edge.update == UpdateSet::kAll)
     root->erase("edge");

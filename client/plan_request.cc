@@ -76,6 +76,11 @@ StorePlace StoresHere(const Job& job, const ModelConfig& config, bool embedded) 
 absl::StatusOr<ChosenCodec> ChooseCodec(const Job& job, const ModelConfig& config,
                                         const DataFacts& data, const StorePlace& place) {
   if (job.codec.given()) return ChosenCodec{job.codec.forward, job.codec.backward, ""};
+  // Nothing goes backward. Two losses that differ by little are compared: fp16 does not show.
+  if (job.train.estimator == Estimator::kSpsa) {
+    return ChosenCodec{"fp16", "none",
+                       "codec: auto is fp16 forward, because probes compare losses"};
+  }
   constexpr const char* kBackward = "ecq(db=10)";
   std::string forward = "ecq(db=20)";
   std::string why = "samples repeat and the store fits";
@@ -132,6 +137,7 @@ TrainSpec TrainSpecOf(const Job& job) {
                     o.momentum,
                     o.weight_decay,
                     o.clip_norm};
+  spec.probes = job.train.estimator == Estimator::kSpsa ? job.train.spsa.probes : 0;
   spec.recompute = job.train.recompute;
   spec.bf16 = job.dtype == ComputeType::kBf16;
   spec.seed = job.train.seed;
@@ -145,6 +151,7 @@ EdgeSpec EdgeSpecOf(const Job& job, const DataFacts& data, const v1::Plan& plan)
   EdgeSpec edge = TrainSpecOf(job).edge;
   edge.sample_tokens = data.max_window_tokens;
   edge.micro_batch_samples = job.train.micro_batch_size;
+  if (job.train.estimator == Estimator::kSpsa) return edge;  // keeps none
   edge.micro_batches_kept = job.train.micro_batches;
   const auto schedule = ScheduleOf(plan, static_cast<uint32_t>(job.train.micro_batches), false);
   if (!schedule.ok()) return edge;

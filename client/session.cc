@@ -223,6 +223,12 @@ absl::StatusOr<StepResult> ClientSession::TrainStep(uint64_t step, uint32_t micr
 
   result.times = runner_->TakeTimes();
   result.times.compute_s += update_s;
+  CountStep(result, micro_batches, start_us, source);
+  return result;
+}
+
+void ClientSession::CountStep(const StepResult& result, uint32_t micro_batches, int64_t start_us,
+                              BatchSource* source) {
   const auto reports = runner_->TakeUse();
   for (const auto& report : reports) Count(report);
   metrics_.CountEdges(reports);
@@ -233,7 +239,6 @@ absl::StatusOr<StepResult> ClientSession::TrainStep(uint64_t step, uint32_t micr
   for (uint32_t m = 0; m < micro_batches; ++m) tokens += source->Batch(m).tokens();
   metrics_.CountTokens(
       tokens, result.loss_sum / static_cast<double>(std::max<int64_t>(1, result.predicted)));
-  return result;
 }
 
 // Every tensor's sum of squares, added in the model's order: the same bits whatever the placement.

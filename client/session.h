@@ -65,6 +65,11 @@ class ClientSession {
   void set_quality_offset_db(double db) { quality_offset_db_ = db; }
   absl::StatusOr<StepResult> TrainStep(uint64_t step, uint32_t micro_batches, double loss_scale,
                                        double lr, BatchSource* source);
+  // The same by probes (engine/zeroth_order.h): plan().train().probes() pairs of forward passes at
+  // eps on either side. loss_sum is their mean; grad_norm the root mean square of the slopes, whose
+  // expectation is the gradient's norm.
+  absl::StatusOr<StepResult> ProbeStep(uint64_t step, uint32_t micro_batches, double eps, double lr,
+                                       BatchSource* source);
   absl::StatusOr<std::vector<MicroBatchLoss>> Evaluate(uint64_t step, uint32_t micro_batches,
                                                        bool uncompressed, BatchSource* source);
 
@@ -126,6 +131,11 @@ class ClientSession {
   absl::Status SendAll(const v1::Packet& packet);
   // Takes control messages until `done` says so.
   absl::Status AwaitControl(const std::function<bool()>& done);
+  absl::StatusOr<MicroBatchLoss> LossAt(const Probe& probe, double scale, uint32_t micro_batches,
+                                        BatchSource* source);
+  absl::Status DescendAll(const Descent& descent, StepResult* result);
+  void CountStep(const StepResult& result, uint32_t micro_batches, int64_t start_us,
+                 BatchSource* source);
   absl::StatusOr<double> TotalNorm(const std::vector<StageGroup::NamedSquare>& own);
   void Count(const StageRunner::EdgeReport& report);
   std::string WorkerName(uint32_t party) const;

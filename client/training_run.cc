@@ -212,9 +212,13 @@ absl::Status TrainingRun::Step(int64_t step, const std::vector<Window>& windows)
   const double lr = LearningRate(job_.train, step, facts_.total_steps);
   const double loss_scale = 1.0 / static_cast<double>(std::max<int64_t>(1, batches.predicted()));
   const int64_t start_us = NowUs();
-  ISTHMUS_ASSIGN_OR_RETURN(const StepResult result,
-                           session_->TrainStep(static_cast<uint64_t>(step), batches.micro_batches(),
-                                               loss_scale, lr, &batches));
+  const auto number = static_cast<uint64_t>(step);
+  const uint32_t parts = batches.micro_batches();
+  ISTHMUS_ASSIGN_OR_RETURN(
+      const StepResult result,
+      job_.train.estimator == Estimator::kSpsa
+          ? session_->ProbeStep(number, parts, job_.train.spsa.eps, lr, &batches)
+          : session_->TrainStep(number, parts, loss_scale, lr, &batches));
   const double seconds = static_cast<double>(NowUs() - start_us) * 1e-6;
   ISTHMUS_RETURN_IF_ERROR(Record(step, lr, result, batches, seconds));
   return AdaptQuality(result, batches.micro_batches(), seconds);

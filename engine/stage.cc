@@ -1,5 +1,6 @@
 #include "engine/stage.h"
 
+#include <algorithm>
 #include <map>
 #include <numeric>
 #include <utility>
@@ -27,6 +28,31 @@ absl::StatusOr<MemoryPlan> Engine::PlanMemory(const ModelConfig&, const TrainSpe
 std::string EngineWord(const Engine& engine) {
   const std::string name = engine.name();
   return name.substr(0, name.find(' '));
+}
+
+absl::Status StageGroup::Move(const Probe& probe, double scale) {
+  if (!unmoved_.empty())
+    return absl::FailedPreconditionError("probe: expected values where they were, got moved ones");
+  ISTHMUS_ASSIGN_OR_RETURN(unmoved_, Trained());
+  for (const NamedTensor& tensor : unmoved_) {
+    Tensor moved(DType::kF32, tensor.tensor.shape());
+    MoveAlong(probe, tensor.name, scale, tensor.tensor.floats(), moved.mutable_floats());
+    ISTHMUS_RETURN_IF_ERROR(WriteState(tensor.name, moved));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StageGroup::MoveBack() { return SetTrained(std::exchange(unmoved_, {})); }
+
+absl::Status StageGroup::Descend(const Descent& descent) {
+  for (const TensorHeader& header : TrainedHeaders()) {
+    ISTHMUS_ASSIGN_OR_RETURN(const Tensor tensor, ReadState(header.name));
+    Tensor values(DType::kF32, header.shape);
+    std::copy(tensor.floats().begin(), tensor.floats().end(), values.mutable_floats().begin());
+    isthmus::Descend(descent, header.name, values.mutable_floats());
+    ISTHMUS_RETURN_IF_ERROR(WriteState(header.name, values));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<NamedTensor>> StageGroup::ReadAll(

@@ -24,6 +24,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "base/tensor.h"
+#include "engine/zeroth_order.h"
 #include "model/adapter.h"
 #include "model/config.h"
 #include "model/safetensors.h"
@@ -67,6 +68,7 @@ struct TrainSpec {
   bool frozen = false;  // neither: evaluation and generation only
   LoraSpec lora;
   OptimizerSpec optimizer;
+  int64_t probes = 0;          // of a step, zeroth_order.h; 0: backpropagation
   bool recompute = false;      // activations of the blocks are computed again in the backward pass
   bool bf16 = false;           // compute dtype; trained parameters and optimizer state stay fp32
   uint64_t seed = 0;           // LoRA initialisation and dropout
@@ -153,6 +155,13 @@ class StageGroup {
   // One optimizer update with gradients times `gradient_scale` (the clip), then ZeroGradients.
   virtual absl::Status Step(double lr, double gradient_scale) = 0;
 
+  // Training by probes instead of gradients (TrainSpec::probes > 0): all trained values moved by
+  // scale * z; then back to the bits that they had. kFailedPrecondition when they are moved
+  // already, or not. Here: over copies of the trained state.
+  virtual absl::Status Move(const Probe& probe, double scale);
+  virtual absl::Status MoveBack();
+  virtual absl::Status Descend(const Descent& descent);
+
   // Trained state, a tensor at a time: it is several times the size of the weights. What there is,
   // in model order: adapter tensors by PEFT name, or weights by model name, fp32.
   virtual std::vector<TensorHeader> TrainedHeaders() const = 0;
@@ -184,6 +193,8 @@ class StageGroup {
   absl::StatusOr<std::vector<NamedTensor>> ReadAll(const std::vector<TensorHeader>& headers);
   absl::Status WriteAll(const std::vector<TensorHeader>& headers,
                         absl::Span<const NamedTensor> tensors);
+
+  std::vector<NamedTensor> unmoved_;  // what MoveBack goes back to
 };
 
 class Engine {

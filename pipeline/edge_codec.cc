@@ -9,6 +9,10 @@ namespace {
 static_assert(static_cast<int>(EdgeMode::kTrain) == static_cast<int>(Traffic::kTraining) &&
               static_cast<int>(EdgeMode::kGenerate) == static_cast<int>(Traffic::kGeneration));
 
+Traffic TrafficOf(EdgeMode mode) {
+  return mode == EdgeMode::kProbe ? Traffic::kTraining : static_cast<Traffic>(mode);
+}
+
 // Far above any real micro-batch; keeps a peer from asking for the whole memory.
 constexpr int64_t kMaxTokens = int64_t{1} << 24;
 
@@ -41,6 +45,7 @@ uint8_t FlagsOf(EdgeMode mode) {
       return 0;
     case EdgeMode::kEval:
     case EdgeMode::kUncompressed:
+    case EdgeMode::kProbe:
       return FrameHeader::kEvaluation;
     case EdgeMode::kGenerate:
       return FrameHeader::kGeneration;
@@ -122,7 +127,7 @@ absl::StatusOr<Frame> EdgeSender::Encode(const MicroBatch& mb, const Tensor& ten
   if (!size.ok())
     return Annotate(size.status(), absl::StrCat("edge ", shape_.edge, " ", Name(shape_.direction),
                                                 ", step ", mb.step, ", micro-batch ", mb.index));
-  EdgeUse& use = use_[static_cast<size_t>(mode)];
+  EdgeUse& use = use_[static_cast<size_t>(TrafficOf(mode))];
   use.elements += tensor.num_elements();
   use.frames += 1;
   use.payload_bytes += size->payload_bytes;
@@ -130,7 +135,7 @@ absl::StatusOr<Frame> EdgeSender::Encode(const MicroBatch& mb, const Tensor& ten
   use.side_bytes += side_bytes;
   use.header_bytes += WireHeaderBytes(static_cast<int64_t>(frame.payload.size()), tls);
   use.key_frames += size->key_frames;
-  frame.account = {true, h.edge, h.direction, static_cast<uint8_t>(mode),
+  frame.account = {true, h.edge, h.direction, static_cast<uint8_t>(TrafficOf(mode)),
                    static_cast<uint32_t>(side_bytes)};
   return frame;
 }

@@ -44,8 +44,8 @@ enum class Traffic : uint8_t {
 inline constexpr size_t kTrafficKinds = 4;
 
 // How a frame's tensor travels: kTrain changes codec state, the others only read it; kUncompressed
-// uses the identity codec.
-enum class EdgeMode : uint8_t { kTrain, kEval, kUncompressed, kGenerate };
+// uses the identity codec; kProbe is an evaluation that trains (engine/zeroth_order.h), counted so.
+enum class EdgeMode : uint8_t { kTrain, kEval, kUncompressed, kGenerate, kProbe };
 
 // What helps a codec and is not in the frame; each may be empty (compression/codec.h).
 struct EdgeHints {

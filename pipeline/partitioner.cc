@@ -33,6 +33,7 @@ struct Problem {
   int64_t head_layers = 0, tail_layers = 0, middle = 0;
   int64_t tokens = 0;                             // of a full micro-batch
   int64_t forward_bytes = 0, backward_bytes = 0;  // of a frame
+  int64_t passes = 1;                             // of a step
 };
 
 // Of all visits of samples in the run, those that are the sample's first.
@@ -75,7 +76,8 @@ absl::StatusOr<Problem> Understand(const v1::PlanRequest& request) {
         "train.micro_batch_size: expected a batch of at least one token, got none");
   p.middle = p.config.num_layers - p.head_layers - p.tail_layers;
   const TrainSpec train = TrainSpecFromProto(request.train());
-  p.assumptions.train = !train.frozen;
+  p.assumptions.train = !train.frozen && train.probes == 0;
+  p.passes = train.probes > 0 ? 2 * train.probes : 1;
   p.assumptions.full = train.full;
   p.assumptions.lora = train.lora;
   p.assumptions.sequence_length = request.sequence_length();
@@ -214,7 +216,9 @@ absl::StatusOr<double> Predict(const Problem& p, absl::Span<const v1::WorkerInfo
       const Schedule schedule,
       ScheduleOf(*plan, static_cast<uint32_t>(p.request.micro_batches()), !p.assumptions.train));
   const double update_s = 2 * p.request.link_delay_ms() * 1e-3;
-  return SimulateStep(schedule, stages, edges, links, update_s, p.request.shared_cores()).step_s;
+  const double pass_s =
+      SimulateStep(schedule, stages, edges, links, update_s, p.request.shared_cores()).step_s;
+  return static_cast<double>(p.passes) * pass_s;
 }
 
 absl::Status PredictMemory(const Problem& p, absl::Span<const v1::WorkerInfo> workers,

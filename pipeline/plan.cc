@@ -91,6 +91,7 @@ TrainSpec TrainSpecFromProto(const v1::TrainSpec& p) {
   const v1::OptimizerSpec& o = p.optimizer();
   spec.optimizer = {o.name(), o.lr(),       o.beta1(),        o.beta2(),
                     o.eps(),  o.momentum(), o.weight_decay(), o.clip_norm()};
+  spec.probes = p.probes();
   spec.recompute = p.recompute();
   spec.bf16 = p.bf16();
   spec.seed = p.seed();
@@ -115,6 +116,7 @@ v1::TrainSpec TrainSpecToProto(const TrainSpec& spec) {
   o->set_momentum(spec.optimizer.momentum);
   o->set_weight_decay(spec.optimizer.weight_decay);
   o->set_clip_norm(spec.optimizer.clip_norm);
+  p.set_probes(static_cast<uint32_t>(spec.probes));
   p.set_recompute(spec.recompute);
   p.set_bf16(spec.bf16);
   p.set_seed(spec.seed);

@@ -261,9 +261,10 @@ absl::Status StageRunner::SendOn(uint32_t edge, const MicroBatch& mb, Tensor ten
   }
   ISTHMUS_RETURN_IF_ERROR(frame.status());
   if (forward && edge == 0) KeepRowIds(mb.index, end.sender->encoder()->RowIds());
-  const bool stateful = pass_.mode == EdgeMode::kTrain || pass_.mode == EdgeMode::kEval;
+  const bool reads = pass_.mode == EdgeMode::kEval || pass_.mode == EdgeMode::kProbe;
+  const bool stateful = pass_.mode == EdgeMode::kTrain || reads;
   if (stateful && end.sender->encoder()->StateBytes() > 0) {
-    if (pass_.mode == EdgeMode::kEval) Forget(mb.index, max_in_flight_[0], &end);
+    if (reads) Forget(mb.index, max_in_flight_[0], &end);
     end.kept[mb.index] = std::move(tensor);
   }
   Stopwatch watch(&times_.wait_s);

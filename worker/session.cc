@@ -206,6 +206,10 @@ absl::Status Session::Do(const v1::Packet& packet, bool* end) {
       return RunStep(packet.step_begin());
     case v1::Packet::kEvalBegin:
       return RunEval(packet.eval_begin());
+    case v1::Packet::kProbeBegin:
+      return RunProbe(packet.probe_begin());
+    case v1::Packet::kStepDescend:
+      return Descend(packet.step_descend());
     case v1::Packet::kGenerateExtend:
       return RunExtend(packet.generate_extend());
     case v1::Packet::kGatherState:
@@ -232,6 +236,8 @@ absl::Status Session::Do(const v1::Packet& packet, bool* end) {
 
 absl::Status Session::RunStep(const v1::StepBegin& begin) {
   const int64_t start_us = NowUs();
+  if (plan_.train().probes() > 0)
+    return InvalidArgument("step: expected probes, as the plan says, got a step of gradients");
   if (begin.micro_batches() == 0 ||
       begin.micro_batches() > static_cast<uint32_t>(plan_.micro_batches()))
     return InvalidArgument("step: expected 1 to ", plan_.micro_batches(), " micro-batches, got ",
@@ -272,11 +278,17 @@ absl::Status Session::Update(const v1::StepBegin& begin, double gradient_scale,
   ISTHMUS_RETURN_IF_ERROR(group_->Step(begin.lr(), gradient_scale));
   uncommitted_step_ = begin.step();
   codec_state_bytes_ = runner_->codec_state_bytes();
+  ReportStep(begin.step(), done);
+  return absl::OkStatus();
+}
+
+// What this party did since the last report.
+void Session::ReportStep(uint64_t step, v1::StepDone* done) {
   const PassTimes times = runner_->TakeTimes();
   const auto reports = runner_->TakeUse();
   metrics_.CountTimes(times);
   metrics_.CountEdges(reports);
-  done->set_step(begin.step());
+  done->set_step(step);
   done->set_compute_s(times.compute_s);
   done->set_encode_s(times.encode_s);
   done->set_decode_s(times.decode_s);
@@ -284,7 +296,6 @@ absl::Status Session::Update(const v1::StepBegin& begin, double gradient_scale,
   done->set_peak_rss_bytes(PeakResidentBytes());
   done->set_store_bytes(codec_state_bytes_);
   for (const auto& report : reports) *done->add_edges() = EdgeUseToProto(report);
-  return absl::OkStatus();
 }
 
 absl::Status Session::RunEval(const v1::EvalBegin& begin) {
@@ -295,6 +306,50 @@ absl::Status Session::RunEval(const v1::EvalBegin& begin) {
   ISTHMUS_RETURN_IF_ERROR(
       runner_->RunPass({begin.step(), begin.micro_batches(), mode, 1.0}, nullptr, nullptr));
   runner_->TakeTimes();  // evaluation is not training time
+  return TellEvalDone();
+}
+
+// One side of a probe; its time is reported with the step.
+absl::Status Session::RunProbe(const v1::ProbeBegin& begin) {
+  if (plan_.train().probes() <= begin.probe())
+    return InvalidArgument("probe: expected one below ", plan_.train().probes(), ", got ",
+                           begin.probe());
+  if (begin.micro_batches() == 0 ||
+      begin.micro_batches() > static_cast<uint32_t>(plan_.micro_batches()))
+    return InvalidArgument("probe: expected 1 to ", plan_.micro_batches(), " micro-batches, got ",
+                           begin.micro_batches());
+  if (!std::isfinite(begin.scale()))
+    return InvalidArgument("probe: expected a finite scale, got ", begin.scale());
+  const Probe probe = {plan_.train().seed(), begin.step(), begin.probe()};
+  ISTHMUS_RETURN_IF_ERROR(group_->Move(probe, begin.scale()));
+  const PassSpec pass = {begin.step(), begin.micro_batches(), EdgeMode::kProbe, 1.0};
+  ISTHMUS_RETURN_IF_ERROR(runner_->RunPass(pass, nullptr, nullptr));
+  ISTHMUS_RETURN_IF_ERROR(group_->MoveBack());
+  return TellEvalDone();
+}
+
+absl::Status Session::Descend(const v1::StepDescend& end) {
+  const int64_t start_us = NowUs();
+  if (static_cast<uint32_t>(end.slopes_size()) != plan_.train().probes() ||
+      plan_.train().probes() == 0)
+    return InvalidArgument("step: expected a slope for each of ", plan_.train().probes(),
+                           " probes, got ", end.slopes_size());
+  Descent descent = {plan_.train().seed(),
+                     end.step(),
+                     {end.slopes().begin(), end.slopes().end()},
+                     end.lr(),
+                     plan_.train().optimizer().weight_decay()};
+  for (const double slope : descent.slopes)
+    if (!std::isfinite(slope)) return InvalidArgument("step: expected finite slopes, got ", slope);
+  ISTHMUS_RETURN_IF_ERROR(group_->Descend(descent));
+  v1::Packet packet;
+  ReportStep(end.step(), packet.mutable_step_done());
+  ISTHMUS_RETURN_IF_ERROR(Tell(packet));
+  metrics_.CountStep(static_cast<double>(NowUs() - start_us) * 1e-6, codec_state_bytes_);
+  return absl::OkStatus();
+}
+
+absl::Status Session::TellEvalDone() {
   const auto reports = runner_->TakeUse();
   metrics_.CountEdges(reports);
   v1::Packet packet;

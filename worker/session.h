@@ -73,6 +73,10 @@ class Session {
   absl::Status RunStep(const v1::StepBegin& begin);
   absl::Status Update(const v1::StepBegin& begin, double gradient_scale, v1::StepDone* done);
   absl::Status RunEval(const v1::EvalBegin& begin);
+  absl::Status RunProbe(const v1::ProbeBegin& begin);
+  absl::Status Descend(const v1::StepDescend& end);
+  absl::Status TellEvalDone();
+  void ReportStep(uint64_t step, v1::StepDone* done);
   absl::Status RunExtend(const v1::GenerateExtend& extend);
   absl::Status ListState(bool optimizer);
   absl::Status SendState(const std::string& wire_name);

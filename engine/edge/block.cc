@@ -185,17 +185,22 @@ BlockWork BlockWork::Carve(Carver* carver, const Weights& weights, int64_t token
                            int threads) {
   const ModelConfig& config = weights.config();
   BlockWork work;
+  const bool backward = weights.train().probes == 0;
   work.normal = carver->Floats(tokens * config.hidden_size);
   // The forward pass has the codes of the normalised rows there.
   work.grad_normal = carver->Floats(NormalCodeFloats(tokens, config.hidden_size));
   work.linear = LinearWork::Carve(carver, weights, tokens, threads);
   const int64_t shared = carver->used();
   work.inner = carver->Floats(tokens * config.intermediate_size);
-  work.grad_up = carver->Floats(tokens * config.intermediate_size);
-  if (IsGated(config)) work.grad_gate = carver->Floats(tokens * config.intermediate_size);
+  if (backward) {
+    work.grad_up = carver->Floats(tokens * config.intermediate_size);
+    if (IsGated(config)) work.grad_gate = carver->Floats(tokens * config.intermediate_size);
+  }
   carver->Rewind(shared);
-  work.grad_attended = carver->Floats(tokens * config.num_heads * config.head_dim);
-  work.grad_projections = Projections::Carve(carver, config, tokens);
+  if (backward) {
+    work.grad_attended = carver->Floats(tokens * config.num_heads * config.head_dim);
+    work.grad_projections = Projections::Carve(carver, config, tokens);
+  }
   work.attention_floats = AttentionFloats(config, longest);
   work.attention = carver->Floats(work.attention_floats * threads);
   return work;

@@ -99,6 +99,10 @@ absl::StatusOr<Tensor> EdgeStage::Hidden(int64_t rows) {
 absl::StatusOr<StageOutput> EdgeStage::Forward(const MicroBatch& mb, Pass pass, const Tensor& in) {
   ISTHMUS_RETURN_IF_ERROR(CheckMicroBatch(weights_->config(), range_, mb, in));
   const bool train = pass == Pass::kTrain;
+  if (train && weights_->train().probes > 0) {
+    return absl::FailedPreconditionError(
+        "pass: expected an evaluation, which is all that training by probes needs, got training");
+  }
   if (train && kept_.count(mb.index) > 0) return AlreadyKept(mb.index);
   const RowLayout rows = {mb.lengths, mb.tokens(), LongestOf(mb.lengths), 0};
   ISTHMUS_RETURN_IF_ERROR(work_->Reserve(rows.tokens, rows.longest));

@@ -56,6 +56,7 @@ std::string EdgeStageGroup::Describe(const UpdateChoice& update) const {
       mb * static_cast<double>(trained().bytes()),
       mb * static_cast<double>(account_->used_bytes() - weights_->frozen_bytes() -
                                trained().bytes()));
+  if (train.probes > 0) absl::StrAppend(&text, "; forward passes alone");
   if (train.edge.update != "auto") return text;
   absl::StrAppend(&text, update.recompute ? ", recomputing" : "", "; trained: adapters of ");
   if (update.first_updated == 0) return absl::StrCat(text, "all blocks");
@@ -105,7 +106,7 @@ absl::StatusOr<std::unique_ptr<StageGroup>> EdgeStageGroup::Make(
 absl::StatusOr<std::vector<StageGroup::NamedSquare>> EdgeStageGroup::GradientSquares() {
   std::vector<NamedSquare> squares;
   for (TrainedTensor& tensor : trained().tensors()) {
-    if (!tensor.updated) continue;
+    if (!tensor.updated || tensor.gradients.empty()) continue;
     const float* gradient = TrainedTensors::SumGradients(&tensor);
     squares.push_back({tensor.name, kernels::SumOfSquares(gradient, tensor.count)});
   }
@@ -138,6 +139,17 @@ absl::Status EdgeStageGroup::SetSharedGradient(const Tensor& sum) {
 
 absl::Status EdgeStageGroup::Step(double lr, double gradient_scale) {
   trained().Step(lr, gradient_scale);
+  return absl::OkStatus();
+}
+
+// Without room for the values that were, there are gradients instead.
+absl::Status EdgeStageGroup::Move(const Probe& probe, double scale) {
+  if (weights_->train().probes > 0) return trained().Move(probe, scale);
+  return absl::FailedPreconditionError("probe: expected stages trained by probes, got others");
+}
+
+absl::Status EdgeStageGroup::Descend(const Descent& descent) {
+  trained().Descend(descent);
   return absl::OkStatus();
 }
 

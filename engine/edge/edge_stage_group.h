@@ -35,6 +35,9 @@ class EdgeStageGroup : public StageGroup {
   absl::StatusOr<Tensor> SharedGradient() override;
   absl::Status SetSharedGradient(const Tensor& sum) override;
   absl::Status Step(double lr, double gradient_scale) override;
+  absl::Status Move(const Probe& probe, double scale) override;
+  absl::Status MoveBack() override { return trained().MoveBack(); }
+  absl::Status Descend(const Descent& descent) override;
   std::vector<TensorHeader> TrainedHeaders() const override { return trained().TrainedHeaders(); }
   std::vector<TensorHeader> OptimizerHeaders() const override;
   absl::StatusOr<Tensor> ReadState(const std::string& name) override {

@@ -43,9 +43,9 @@ absl::Status Zeros(int64_t bytes, const std::shared_ptr<MemoryAccount>& account,
 
 }  // namespace
 
-TrainedTensors::TrainedTensors(Kind kind, const OptimizerSpec& spec,
+TrainedTensors::TrainedTensors(Kind kind, const OptimizerSpec& spec, bool probes,
                                std::shared_ptr<MemoryAccount> account)
-    : kind_(kind), spec_(spec), account_(std::move(account)) {
+    : kind_(kind), spec_(spec), probes_(probes), account_(std::move(account)) {
   if (kind != Kind::kSgd) {
     state_names_ = {"exp_avg", "exp_avg_sq"};
   } else if (spec.momentum != 0.0) {
@@ -54,7 +54,7 @@ TrainedTensors::TrainedTensors(Kind kind, const OptimizerSpec& spec,
 }
 
 absl::StatusOr<std::unique_ptr<TrainedTensors>> TrainedTensors::Make(
-    const OptimizerSpec& spec, std::shared_ptr<MemoryAccount> account) {
+    const OptimizerSpec& spec, bool probes, std::shared_ptr<MemoryAccount> account) {
   Kind kind = Kind::kAdamW;
   if (spec.name == "adamw8bit") {
     kind = Kind::kAdamW8Bit;
@@ -64,7 +64,12 @@ absl::StatusOr<std::unique_ptr<TrainedTensors>> TrainedTensors::Make(
     return InvalidArgument("name: expected adamw, adamw8bit or sgd, got ", spec.name,
                            " (train.optimizer)");
   }
-  return std::unique_ptr<TrainedTensors>(new TrainedTensors(kind, spec, std::move(account)));
+  if (probes && (kind != Kind::kSgd || spec.momentum != 0.0)) {
+    return InvalidArgument("name: expected sgd without momentum for training by probes, got ",
+                           spec.name, " (train.optimizer)");
+  }
+  return std::unique_ptr<TrainedTensors>(
+      new TrainedTensors(kind, spec, probes, std::move(account)));
 }
 
 absl::StatusOr<TrainedTensor*> TrainedTensors::Add(const std::string& name, const Shape& shape,
@@ -80,6 +85,7 @@ absl::StatusOr<TrainedTensor*> TrainedTensors::Add(const std::string& name, cons
 }
 
 absl::Status TrainedTensors::AddState(TrainedTensor* tensor) {
+  if (probes_) return tensor->unmoved.Reserve(tensor->count * 4, account_);
   const int64_t bytes =
       kind_ == Kind::kAdamW8Bit ? EightBitBytes(tensor->count) : tensor->count * 4;
   for (size_t i = 0; i < state_names_.size(); ++i) {
@@ -89,7 +95,7 @@ absl::Status TrainedTensors::AddState(TrainedTensor* tensor) {
 }
 
 absl::StatusOr<Parameter> TrainedTensors::Use(TrainedTensor* tensor) {
-  if (!tensor->updated) return Parameter{tensor->values.floats(), nullptr};
+  if (!tensor->updated || probes_) return Parameter{tensor->values.floats(), nullptr};
   Buffer& gradient = tensor->gradients.emplace_back();
   ISTHMUS_RETURN_IF_ERROR(Zeros(tensor->count * 4, account_, &gradient));
   return Parameter{tensor->values.floats(), gradient.floats()};
@@ -138,6 +144,41 @@ void TrainedTensors::Step(double lr, double gradient_scale) {
     if (tensor.updated) Update(&tensor, lr, gradient_scale);
   }
   ZeroGradients();
+}
+
+absl::Status TrainedTensors::Move(const Probe& probe, double scale) {
+  if (moved_)
+    return absl::FailedPreconditionError("probe: expected values where they were, got moved ones");
+  moved_ = true;
+  for (TrainedTensor& tensor : tensors_) {
+    if (!tensor.updated) continue;
+    const size_t count = static_cast<size_t>(tensor.count);
+    std::memcpy(tensor.unmoved.data(), tensor.values.data(), count * sizeof(float));
+    MoveAlong(probe, tensor.name, scale, {tensor.unmoved.floats(), count},
+              {tensor.values.floats(), count});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TrainedTensors::MoveBack() {
+  if (!moved_)
+    return absl::FailedPreconditionError("probe: expected moved values, got those that were");
+  moved_ = false;
+  for (TrainedTensor& tensor : tensors_) {
+    if (!tensor.updated) continue;
+    std::memcpy(tensor.values.data(), tensor.unmoved.data(),
+                static_cast<size_t>(tensor.count) * sizeof(float));
+  }
+  return absl::OkStatus();
+}
+
+void TrainedTensors::Descend(const Descent& descent) {
+  ++steps_;
+  for (TrainedTensor& tensor : tensors_) {
+    if (!tensor.updated) continue;
+    isthmus::Descend(descent, tensor.name,
+                     {tensor.values.floats(), static_cast<size_t>(tensor.count)});
+  }
 }
 
 std::vector<TensorHeader> TrainedTensors::TrainedHeaders() const {
@@ -232,6 +273,7 @@ int64_t TrainedTensors::bytes() const {
     total += tensor.values.capacity();
     for (const Buffer& gradient : tensor.gradients) total += gradient.capacity();
     for (const Buffer& state : tensor.state) total += state.capacity();
+    total += tensor.unmoved.capacity();
   }
   return total;
 }

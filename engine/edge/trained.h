@@ -30,13 +30,15 @@ struct TrainedTensor {
   bool updated = true;            // false: it has its values and nothing else
   std::vector<Buffer> gradients;  // one for each use
   std::vector<Buffer> state;      // as the optimizer lays it out
+  Buffer unmoved;                 // trained by probes: the values while they are moved
 };
 
 class TrainedTensors {
  public:
-  // kInvalidArgument for an optimizer that is not there.
+  // kInvalidArgument for an optimizer that is not there. `probes`: there are no gradients and no
+  // optimizer state, but a second copy of the values.
   static absl::StatusOr<std::unique_ptr<TrainedTensors>> Make(
-      const OptimizerSpec& spec, std::shared_ptr<MemoryAccount> account);
+      const OptimizerSpec& spec, bool probes, std::shared_ptr<MemoryAccount> account);
 
   // Adds a tensor of zeros and returns its place; tensors stay where they are. Model order.
   absl::StatusOr<TrainedTensor*> Add(const std::string& name, const Shape& shape,
@@ -53,6 +55,11 @@ class TrainedTensors {
   // One update of every tensor, then ZeroGradients.
   void Step(double lr, double gradient_scale);
 
+  // As StageGroup has them.
+  absl::Status Move(const Probe& probe, double scale);
+  absl::Status MoveBack();
+  void Descend(const Descent& descent);
+
   std::vector<TensorHeader> TrainedHeaders() const;
   std::vector<TensorHeader> OptimizerHeaders() const;
   absl::StatusOr<Tensor> Read(const std::string& name) const;
@@ -66,7 +73,8 @@ class TrainedTensors {
     int state = -1;  // -1: the values
   };
 
-  TrainedTensors(Kind kind, const OptimizerSpec& spec, std::shared_ptr<MemoryAccount> account);
+  TrainedTensors(Kind kind, const OptimizerSpec& spec, bool probes,
+                 std::shared_ptr<MemoryAccount> account);
   Found Find(const std::string& name) const;
   absl::Status AddState(TrainedTensor* tensor);
   void Update(TrainedTensor* tensor, double lr, double gradient_scale);
@@ -74,10 +82,12 @@ class TrainedTensors {
 
   const Kind kind_;
   const OptimizerSpec spec_;
+  const bool probes_;
   const std::shared_ptr<MemoryAccount> account_;
   std::vector<std::string> state_names_;  // "exp_avg"
   std::deque<TrainedTensor> tensors_;
   int64_t steps_ = 0;
+  bool moved_ = false;
 };
 
 }  // namespace isthmus::edge

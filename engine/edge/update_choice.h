@@ -20,7 +20,8 @@ struct UpdateChoice {
 // everything with recomputation, which costs a second forward pass of the blocks and changes no
 // result; then without the adapters of the first block behind the embedding, the first two, and so
 // on. The blocks of the tail part always pass gradients to the cut, so that leaving their adapters
-// out would save next to nothing.
+// out would save next to nothing. Trained by probes nothing is recomputed: only what the adapters
+// themselves take is left to save.
 std::vector<UpdateChoice> UpdateChoices(const TrainSpec& train,
                                         absl::Span<const LayerRange> ranges);
 

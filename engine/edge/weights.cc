@@ -94,8 +94,9 @@ absl::StatusOr<std::unique_ptr<Weights>> Weights::Load(const ModelConfig& config
     if (lora->targets.empty()) lora->targets = DefaultLoraTargets(config);
     ISTHMUS_RETURN_IF_ERROR(CheckLora(config, *lora));
   }
-  ISTHMUS_ASSIGN_OR_RETURN(weights->trained_,
-                           TrainedTensors::Make(train.optimizer, weights->account_));
+  ISTHMUS_ASSIGN_OR_RETURN(
+      weights->trained_,
+      TrainedTensors::Make(train.optimizer, train.probes > 0, weights->account_));
   ISTHMUS_RETURN_IF_ERROR(weights->LoadAll(ranges, source));
   return weights;
 }

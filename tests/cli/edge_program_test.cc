@@ -220,6 +220,43 @@ TEST_F(EdgeProgramTest, TrainsWithinItsPlan) {
   }
 }
 
+// Probes over the split pipeline: nothing goes backward, and how many workers there are and where
+// the run was interrupted does not show in a bit of the adapter.
+TEST_F(EdgeProgramTest, TrainsByProbes) {
+  const std::string job = Job("");
+  const auto train = [&](const std::string& name, const std::string& more) {
+    const std::string out = absl::StrCat(folder_, "/", name);
+    const Result run = Run(absl::StrCat(
+        "train --quiet --json ", job, " --set train.estimator=spsa --set train.spsa.probes=2",
+        " --set train.optimizer='{name: sgd, lr: 1e-3}' --set codec=none --set output=", out, " ",
+        more));
+    EXPECT_EQ(run.status, 0) << run.err;
+    return std::pair(run.status == 0 ? Json::parse(run.out) : Json(),
+                     *ReadFile(out + "/adapter/adapter_model.safetensors"));
+  };
+  const auto [report, adapter] = train("one", "--set cluster.workers=1");
+  EXPECT_EQ(report.at("job").at("train").at("spsa").at("probes"), 2);
+  ASSERT_FALSE(report.at("wire").empty());
+  for (const Json& row : report.at("wire")) {
+    EXPECT_EQ(row.at("direction"), "forward");
+    EXPECT_GT(row.at("payload_bytes").get<int64_t>(), 0);
+  }
+  EXPECT_EQ(train("two", "--set cluster.workers=2").second, adapter);
+  EXPECT_NE(train("parts", "--set train.steps=2").second, adapter);
+  EXPECT_EQ(train("parts", "--resume").second, adapter);
+}
+
+TEST_F(EdgeProgramTest, ProbesTakeLessMemoryThanGradients) {
+  const std::string job = Job("edge: {weights: int8}\n");
+  const auto planned = [&](const std::string& more) {
+    const Result plan = Run(absl::StrCat("plan --json ", job, " ", more));
+    EXPECT_EQ(plan.status, 0) << plan.err;
+    return Json::parse(plan.out).at("client_planned_bytes").get<int64_t>();
+  };
+  EXPECT_LT(planned("--set train.estimator=spsa --set train.optimizer='{name: sgd}'"),
+            planned("--set train.optimizer='{name: sgd}'") * 8 / 10);
+}
+
 TEST_F(EdgeProgramTest, ALimitThatIsTooSmallIsSaid) {
   const Result plan = Run("plan " + Job("edge: {weights: int8, memory_limit: 100KiB}\n"));
   EXPECT_NE(plan.status, 0);

@@ -93,6 +93,24 @@ TEST(StageRunnerTest, EvaluationGivesTheSameLossAndChangesNoCodecState) {
   EXPECT_EQ(parties.runner(0)->codec_state_bytes(), state);
 }
 
+// A probe's pass is an evaluation whose bytes are training's.
+TEST(StageRunnerTest, ProbesComputeAsEvaluationAndCountAsTraining) {
+  PlanShape shape;
+  shape.codec_forward = "int8";
+  Parties parties(MakeTestPlan(shape));
+  const auto evaluated = parties.Run({1, 4, EdgeMode::kEval, 1.0});
+  const auto evaluation = parties.runner(0)->TakeUse();
+  const auto probed = parties.Run({1, 4, EdgeMode::kProbe, 1.0});
+  const auto probe = parties.runner(0)->TakeUse();
+  ASSERT_TRUE(probed.status[0].ok()) << probed.status[0];
+  EXPECT_EQ(LossSum(probed), LossSum(evaluated));
+  ASSERT_EQ(probe.size(), 1u);
+  ASSERT_EQ(evaluation.size(), 1u);
+  EXPECT_EQ(evaluation[0].traffic, Traffic::kEvaluation);
+  EXPECT_EQ(probe[0].traffic, Traffic::kTraining);
+  EXPECT_EQ(probe[0].use.wire_bytes(), evaluation[0].use.wire_bytes());
+}
+
 TEST(StageRunnerTest, UncompressedEvaluationEqualsTheIdentityCodec) {
   PlanShape shape, identity;
   shape.codec_forward = shape.codec_backward = "int4";
