@@ -2,7 +2,7 @@
 // 12-layer decoder of width 768, with the middle cut out, and says what the process took.
 //
 //   isthmus_step_edge|isthmus_step_torch [--weights FORMAT] [--layers N] [--tokens N] [--steps N]
-//                                        [--threads N] [--recompute]
+//                                        [--threads N] [--recompute] [--bf16]
 //
 // One JSON document: seconds of the fastest and the median step, peak resident bytes, loss.
 #include "bench/edge_step.h"
@@ -33,6 +33,7 @@ struct Options {
   int64_t steps = 8;
   int64_t threads = 2;
   bool recompute = false;
+  bool bf16 = false;  // the job's dtype
 };
 
 constexpr char kConfig[] = R"({"model_type": "llama", "num_hidden_layers": 12, "hidden_size": 768,
@@ -73,6 +74,7 @@ absl::StatusOr<nlohmann::json> Measure(const Options& options) {
   train.lora.rank = 8;
   train.lora.targets = {"q_proj", "k_proj", "v_proj", "o_proj"};
   train.recompute = options.recompute;
+  train.bf16 = options.bf16;
   train.edge.weights = options.weights;
   const LayerRange ranges[] = {{0, options.layers, true, false},
                                {12 - options.layers, 12, false, true}};
@@ -104,6 +106,10 @@ Options Parse(int argc, char** argv) {
     const std::string word = argv[i];
     if (word == "--recompute") {
       options.recompute = true;
+      continue;
+    }
+    if (word == "--bf16") {
+      options.bf16 = true;
       continue;
     }
     if (i + 1 == argc) break;

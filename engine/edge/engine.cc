@@ -21,15 +21,20 @@ absl::Status CheckTrain(const TrainSpec& train) {
   if (train.device != "cpu") {
     return InvalidArgument("--device: expected cpu, got ", train.device, " (engine edge)");
   }
-  if (train.bf16) {
-    return InvalidArgument(
-        "dtype: expected fp32, got bf16, which the on-device engine does not "
-        "compute in (edge: {weights: bf16} stores it)");
-  }
   if (train.edge.update == "auto" && train.edge.memory_limit_bytes <= 0) {
     return InvalidArgument("edge.update: expected a memory_limit with auto, got none (job)");
   }
   return absl::OkStatus();
+}
+
+// `train` with the format of the base in it. What is trained, and codes of 8 bits and fewer, are
+// multiplied as they are: only a base of 16 bits knows another dtype.
+absl::Status CheckDtype(const TrainSpec& train) {
+  if (!train.bf16 || (!train.full && train.edge.weights == "bf16")) return absl::OkStatus();
+  return InvalidArgument(
+      "dtype: expected fp32, or bf16 with a frozen base of weights bf16, got bf16 ",
+      train.full ? "with train.method full" : "with weights ", train.full ? "" : train.edge.weights,
+      " (engine edge)");
 }
 
 class EdgeEngine : public Engine {
@@ -54,6 +59,7 @@ class EdgeEngine : public Engine {
     ISTHMUS_RETURN_IF_ERROR(CheckTrain(train));
     ISTHMUS_ASSIGN_OR_RETURN(const TrainSpec resolved,
                              ResolvedFor(dynamic_cast<const PackedModel*>(weights), train));
+    ISTHMUS_RETURN_IF_ERROR(CheckDtype(resolved));
     return edge::EdgeStageGroup::Make(config, resolved, ranges, weights, shared_embedding,
                                       ThreadsFor(train));
   }
@@ -62,6 +68,7 @@ class EdgeEngine : public Engine {
                                         absl::Span<const LayerRange> ranges,
                                         bool shared_embedding) override {
     ISTHMUS_RETURN_IF_ERROR(CheckTrain(train));
+    ISTHMUS_RETURN_IF_ERROR(CheckDtype(Resolved(train)));
     return edge::EdgeStageGroup::Plan(config, Resolved(train), ranges, shared_embedding,
                                       ThreadsFor(train));
   }

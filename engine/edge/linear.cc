@@ -12,6 +12,7 @@ namespace {
 MatmulOptions Options(const LinearContext& context, bool accumulate) {
   MatmulOptions options;
   options.accumulate = accumulate;
+  options.bf16_activations = context.work->bf16;
   options.pool = context.pool;
   options.scratch =
       absl::MakeSpan(context.work->product, static_cast<size_t>(context.work->product_bytes));
@@ -103,12 +104,13 @@ void WeightGradient(const Linear& linear, const LinearContext& context, const fl
 LinearWork LinearWork::Carve(Carver* carver, const Weights& weights, int64_t tokens, int threads) {
   const TrainSpec& train = weights.train();
   LinearWork work;
+  work.bf16 = train.bf16;
   work.product_bytes = MatmulF32ScratchBytes(threads);
   int64_t widest = 0;
   for (const Linear* linear : weights.Linears()) {
     if (linear->frozen != nullptr) {
-      work.product_bytes =
-          std::max(work.product_bytes, MatmulScratchBytes(*linear->frozen, tokens, threads));
+      work.product_bytes = std::max(
+          work.product_bytes, MatmulScratchBytes(*linear->frozen, tokens, threads, train.bf16));
     }
     if (linear->has_adapter()) widest = std::max(widest, linear->in);
   }

@@ -17,6 +17,7 @@ namespace isthmus::edge {
 struct LinearWork {
   uint8_t* product = nullptr;  // of the matrix kernels
   int64_t product_bytes = 0;
+  bool bf16 = false;          // products of bf16 weights round their other side, too
   float* low = nullptr;       // [tokens, rank]
   float* grad_low = nullptr;  // [tokens, rank]
   float* dropped = nullptr;   // [tokens, in], where there is dropout

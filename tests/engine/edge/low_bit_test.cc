@@ -101,13 +101,14 @@ INSTANTIATE_TEST_SUITE_P(Models, LowBitTest,
                                          Bar{"mixed-14m", 1024, 0.01}));
 
 // A pass over new text with adapters on `weights`; the mean loss of text that it did not see.
-double LossAfterTraining(const Slice& slice, const std::string& weights) {
+double LossAfterTraining(const Slice& slice, const std::string& weights, bool bf16 = false) {
   const ModelConfig& config = slice.directory->config();
   const auto engine = Take(MakeEdgeEngine(2));
   TrainSpec train;
   train.lora.rank = 8;
   train.lora.targets = {"q_proj", "v_proj", "up_proj", "down_proj"};
   train.edge.weights = weights;
+  train.bf16 = bf16;
   Chain chain(engine.get(), config, train, UShape(config, 1, 1), slice.directory.get());
   std::vector<MicroBatch> steps = Divide(slice.mb, 8);
   const size_t held_out = steps.size() - 4;
@@ -137,6 +138,12 @@ TEST(LowBitTrainingTest, FineTuningReachesTheSameLoss) {
     std::printf("%s: %.4f\n", weights, loss);
     EXPECT_NEAR(loss, exact, 0.01 * exact) << weights;
   }
+  const double stored = LossAfterTraining(slice, "bf16");
+  const double computed = LossAfterTraining(slice, "bf16", /*bf16=*/true);
+  std::printf("bf16: %.4f, computed in bf16 %.4f\n", stored, computed);
+  EXPECT_NEAR(stored, exact, 0.002 * exact);
+  EXPECT_NEAR(computed, exact, 0.002 * exact);
+  EXPECT_NE(computed, stored);
 }
 
 TEST(LowBitBaseTest, AnUnknownFormatIsRefused) {
@@ -148,6 +155,29 @@ TEST(LowBitBaseTest, AnUnknownFormatIsRefused) {
   const auto engine = Take(MakeEdgeEngine(1));
   const auto made = engine->MakeStages(config, train, {&range, 1}, weights.get(), false);
   EXPECT_EQ(made.status().code(), absl::StatusCode::kInvalidArgument) << made.status();
+}
+
+// Only a frozen base of 16 bits is computed in bf16.
+TEST(LowBitBaseTest, Bf16NeedsAFrozenBaseOfBf16) {
+  const ModelConfig config = TinyConfig("llama");
+  const LayerRange range{0, 4, true, true};
+  const auto weights = RandomWeights(config, 1);
+  const auto engine = Take(MakeEdgeEngine(1));
+  const auto made = [&](const char* format, bool full) {
+    TrainSpec train;
+    train.bf16 = true;
+    train.full = full;
+    train.lora.targets = {"q_proj"};
+    train.edge.weights = format;
+    const auto plan = engine->PlanMemory(config, train, {&range, 1}, false).status();
+    const auto stages = engine->MakeStages(config, train, {&range, 1}, weights.get(), false);
+    EXPECT_EQ(plan.code(), stages.status().code()) << plan << stages.status();
+    return stages.status();
+  };
+  EXPECT_TRUE(made("bf16", false).ok());
+  EXPECT_EQ(made("int8", false).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(made("", false).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(made("bf16", true).code(), absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace
