@@ -10,8 +10,8 @@
 // depend on each other. With H a multiple of the identity all of it is rounding to nearest.
 //
 // Inputs carry the errors of the matrices in front. Where the exact ones are known too, W first
-// moves half of the way to what gives the exact outputs from the inputs as they are (GPTAQ: Li et
-// al., 2025, arXiv 2504.02692).
+// moves part of the way to what gives the exact outputs from the inputs as they are (GPTAQ: Li et
+// al., 2025, arXiv 2504.02692): half of it, less where rows are few beside inputs.
 //
 // The same codes for any number of threads.
 #ifndef ISTHMUS_KERNELS_CALIBRATED_ROUNDING_H_
@@ -38,6 +38,7 @@ class InputGram {
   void Add(const float* x, const float* exact, int64_t rows, ThreadPool* pool = nullptr);
 
   int64_t width() const { return width_; }
+  int64_t rows() const { return rows_; }
   double At(int64_t i, int64_t j) const { return sums_[static_cast<size_t>(i * width_ + j)]; }
   // Sum of (exact - x)^T x.
   double DriftAt(int64_t i, int64_t j) const { return drift_[static_cast<size_t>(i * width_ + j)]; }
@@ -47,6 +48,7 @@ class InputGram {
                   std::vector<double>* sums);
 
   const int64_t width_;
+  int64_t rows_ = 0;
   std::vector<double> sums_, drift_;
   std::vector<float> partial_, difference_;
 };

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "kernels/matmul_bf16.h"
 #include "kernels/matmul_unit.h"
+#include "kernels/outlier_columns.h"
 #include "kernels/scratch.h"
 #include "kernels/target.h"
 
@@ -187,6 +188,15 @@ void ForwardQuantized(const QuantizedRows& x, const PackedMatrix& w, ScratchPiec
   IntForward(kernels, rows, x.rows, w.view(), units, y, options);
 }
 
+void ForwardBesideOutliers(const OutlierRows& x, const PackedMatrix& w, absl::Span<uint8_t> storage,
+                           ScratchPieces* pieces, float* y, const MatmulOptions& options) {
+  const int64_t bytes = OutlierBytes(w.in(), NumThreads(options.pool));
+  const absl::Span<uint8_t> own(pieces->Take<uint8_t>(bytes), static_cast<size_t>(bytes));
+  const QuantizedRows inliers = QuantizeInliers(x, storage, own, options.pool);
+  ForwardQuantized(inliers, w, pieces, y, options);
+  AddOutliers(x, w, own, options.pool, y);
+}
+
 }  // namespace
 
 int64_t MatmulScratchBytes(const PackedMatrix& w, int64_t rows, int threads,
@@ -197,7 +207,7 @@ int64_t MatmulScratchBytes(const PackedMatrix& w, int64_t rows, int threads,
     return bytes + Bf16RowsBytes(rows, std::max(view.in_padded, view.out_padded));
   }
   if (!IsIntegerFormat(w.spec().format)) return bytes;
-  return bytes +
+  return bytes + ScratchPieces::Bytes<uint8_t>(OutlierBytes(view.in, threads)) +
          std::max(IntDepthBytes(rows, view.in_padded), IntDepthBytes(rows, view.out_padded));
 }
 
@@ -224,6 +234,10 @@ void MatmulForward(const float* x, int64_t rows, const PackedMatrix& w, float* y
   }
   const int64_t bytes = QuantizedRowsBytes(rows, w.in());
   const absl::Span<uint8_t> storage(pieces.Take<uint8_t>(bytes), static_cast<size_t>(bytes));
+  if (options.outliers > 0.0f) {
+    return ForwardBesideOutliers({x, rows, w.in(), options.outliers}, w, storage, &pieces, y,
+                                 options);
+  }
   const QuantizedRows quantized = QuantizeRows(x, rows, w.in(), storage, options.pool);
   ForwardQuantized(quantized, w, &pieces, y, options);
 }

@@ -34,6 +34,10 @@ struct MatmulOptions {
   // sums below 2^-126 are zeros. 4 to 6 times the fp32 product's speed where the machine has AMX
   // and 16 rows, half of it elsewhere.
   bool bf16_activations = false;
+  // Integer formats, forward from fp32: activations of this magnitude and above are multiplied in
+  // fp32, beside the codes of the rest of their row (Dettmers et al., "LLM.int8()", 2022, has 6);
+  // 0: none.
+  float outliers = 0.0f;
   ThreadPool* pool = nullptr;  // null: the calling thread alone
   // At least the bytes that the functions below say (CHECK); empty: the call allocates its own.
   absl::Span<uint8_t> scratch = {};

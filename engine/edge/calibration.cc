@@ -109,34 +109,28 @@ class BlockCalibration {
     return absl::OkStatus();
   }
 
-  // y from x [tokens, hidden], by the model's own matrices or by those that replaced them.
-  void Forward(bool exact, const RowLayout& rows, const float* x, float* y) {
-    const size_t bytes = static_cast<size_t>(rows.tokens * config().hidden_size) * sizeof(float);
+  // The block over x [tokens, hidden], by the model's own matrices or by those that replaced them,
+  // as far as it takes; returns what the maps read, until the next call.
+  const float* Run(Reads reads, bool exact, const RowLayout& rows, const float* x) {
+    const BlockWork& work = work_.work().block;
     BlockKept kept = work_.work().kept;
-    std::memcpy(kept.x, x, bytes);
+    std::memcpy(kept.x, x, BytesOf(rows));
+    if (reads == Reads::kAttentionNorm) {
+      ForwardNorm(config(), block_.attention_norm, pool(), kept.x, rows.tokens, work.normal,
+                  kept.attention_norm);
+      return work.normal;
+    }
     ForwardBlock(ContextOf(exact, rows), &kept, nullptr, work_.work().rows);
-    std::memcpy(y, work_.work().rows, bytes);
+    if (reads == Reads::kAttended) return kept.attended;
+    if (reads == Reads::kActivated) return work.inner;
+    ForwardNorm(config(), block_.feed_forward_norm, pool(), kept.h, rows.tokens, work.normal,
+                kept.feed_forward_norm);
+    return work.normal;
   }
 
-  // What maps read in the last call.
-  const float* InputOf(Reads reads, const RowLayout& rows) {
-    const BlockWork& work = work_.work().block;
-    const BlockKept& kept = work_.work().kept;
-    switch (reads) {
-      case Reads::kAttentionNorm:
-        ForwardNorm(config(), block_.attention_norm, pool(), kept.x, rows.tokens, work.normal,
-                    kept.attention_norm);
-        return work.normal;
-      case Reads::kAttended:
-        return kept.attended;
-      case Reads::kFeedForwardNorm:
-        ForwardNorm(config(), block_.feed_forward_norm, pool(), kept.h, rows.tokens, work.normal,
-                    kept.feed_forward_norm);
-        return work.normal;
-      case Reads::kActivated:
-        break;
-    }
-    return work.inner;
+  // The block's output after Run(kActivated), [tokens, hidden].
+  void ReadOutput(const RowLayout& rows, float* y) {
+    std::memcpy(y, work_.work().rows, BytesOf(rows));
   }
 
   // From now on `linear` is what `packed` restores.
@@ -159,6 +153,9 @@ class BlockCalibration {
         block_(original_) {}
 
   const ModelConfig& config() const { return weights_->config(); }
+  size_t BytesOf(const RowLayout& rows) const {
+    return static_cast<size_t>(rows.tokens * config().hidden_size) * sizeof(float);
+  }
   BlockContext ContextOf(bool exact, const RowLayout& rows) {
     BlockContext context;
     context.config = &config();
@@ -231,9 +228,9 @@ class Calibration {
       ISTHMUS_RETURN_IF_ERROR(RoundThatRead(reads, block.get()));
     }
     for (const Batch& batch : batches_) {
-      block->Forward(/*exact=*/true, batch.rows(), RowsOf(batch, &exact_), RowsOf(batch, &exact_));
-      block->Forward(/*exact=*/false, batch.rows(), RowsOf(batch, &hidden_),
-                     RowsOf(batch, &hidden_));
+      float* const hidden = RowsOf(batch, &hidden_);
+      block->Run(Reads::kActivated, /*exact=*/false, batch.rows(), hidden);
+      block->ReadOutput(batch.rows(), hidden);
     }
     return absl::OkStatus();
   }
@@ -241,15 +238,15 @@ class Calibration {
   absl::Status RoundThatRead(Reads reads, BlockCalibration* block) {
     const std::vector<Linear*> linears = LinearsThatRead(reads, block->block());
     InputGram gram(linears.front()->in);
-    std::vector<float> behind, exact;
+    std::vector<float> exact;
     for (const Batch& batch : batches_) {
       const RowLayout rows = batch.rows();
-      behind.resize(static_cast<size_t>(rows.tokens * model_->config().hidden_size));
-      block->Forward(/*exact=*/true, rows, RowsOf(batch, &exact_), behind.data());
-      const float* const input = block->InputOf(reads, rows);
+      const float* const input = block->Run(reads, /*exact=*/true, rows, RowsOf(batch, &exact_));
       exact.assign(input, input + rows.tokens * linears.front()->in);
-      block->Forward(/*exact=*/false, rows, RowsOf(batch, &hidden_), behind.data());
-      gram.Add(block->InputOf(reads, rows), exact.data(), rows.tokens, block->pool());
+      // Nobody needs the rows in front of the exact block any more.
+      if (reads == Reads::kActivated) block->ReadOutput(rows, RowsOf(batch, &exact_));
+      const float* const own = block->Run(reads, /*exact=*/false, rows, RowsOf(batch, &hidden_));
+      gram.Add(own, exact.data(), rows.tokens, block->pool());
     }
     ISTHMUS_ASSIGN_OR_RETURN(const CalibratedRounding rounding,
                              CalibratedRounding::Make(gram, spec_, block->pool()));

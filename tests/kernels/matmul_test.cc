@@ -195,6 +195,76 @@ TEST(MatmulTest, ThreadsAndSplitsOfTheRowsChangeNothing) {
   }
 }
 
+// Rows of unit size; in every third, two inputs are 60 times larger.
+std::vector<float> RowsWithOutliers(const Sizes& sizes, uint32_t seed) {
+  std::vector<float> x = RandomFloats(sizes.rows * sizes.in, seed);
+  for (float& v : x) v = std::fmin(5.0f, std::fmax(-5.0f, v));
+  for (int64_t m = 0; m < sizes.rows; m += 3) {
+    x[m * sizes.in + 3] = 61.0f;
+    x[m * sizes.in + sizes.in - 2] = m % 2 == 0 ? -58.0f : 6.0f;
+  }
+  return x;
+}
+
+TEST(MatmulTest, OutliersAsideCostTheOthersNothing) {
+  for (const WeightFormatSpec& spec : AllWeightFormats()) {
+    if (!IsIntegerFormat(spec.format)) continue;
+    const Sizes sizes = {10, 70, 172};
+    const PackedMatrix w = Packed(sizes, spec);
+    const std::vector<float> x = RowsWithOutliers(sizes, 41);
+    const std::vector<double> exact = ProductNT(x, Weights(w), sizes.rows, sizes.out, sizes.in);
+    const double plain = RelativeError(Forward(x, sizes.rows, w), exact);
+    const double aside = RelativeError(Forward(x, sizes.rows, w, {.outliers = 6.0f}), exact);
+    EXPECT_LT(aside, 0.1 * plain) << WeightFormatText(spec);
+    // Without outliers not a bit changes.
+    const std::vector<float> calm = RandomFloats(sizes.rows * sizes.in, 42, 0.5f);
+    EXPECT_TRUE(
+        SameBits(Forward(calm, sizes.rows, w, {.outliers = 6.0f}), Forward(calm, sizes.rows, w)));
+  }
+}
+
+TEST(MatmulTest, OutliersAreTheSameBitsEverywhere) {
+  ThreadPool pool(3);
+  for (const Sizes& sizes : AllSizes()) {
+    for (const WeightFormatSpec& spec : AllWeightFormats()) {
+      if (!IsIntegerFormat(spec.format)) continue;
+      const PackedMatrix w = Packed(sizes, spec);
+      const std::vector<float> x = RowsWithOutliers(sizes, 43);
+      std::vector<float> expected;
+      {
+        const OnTarget scalar(KernelTarget::kScalar);
+        expected = Forward(x, sizes.rows, w, {.outliers = 6.0f});
+      }
+      for (KernelTarget target : SupportedTargets()) {
+        const OnTarget on(target);
+        EXPECT_TRUE(
+            SameBits(Forward(x, sizes.rows, w, {.outliers = 6.0f, .pool = &pool}), expected))
+            << WeightFormatText(spec) << " " << TargetName(target);
+        std::vector<float> rows;
+        for (int64_t m = 0; m < sizes.rows; ++m) {
+          const std::vector<float> one(x.begin() + m * sizes.in, x.begin() + (m + 1) * sizes.in);
+          const std::vector<float> y = Forward(one, 1, w, {.outliers = 6.0f});
+          rows.insert(rows.end(), y.begin(), y.end());
+        }
+        EXPECT_TRUE(SameBits(rows, expected)) << WeightFormatText(spec);
+      }
+    }
+  }
+}
+
+TEST(MatmulTest, AnInfiniteActivationIsNoOutlier) {
+  const Sizes sizes = {4, 70, 172};
+  const PackedMatrix w = Packed(sizes, {WeightFormat::kInt4Group, 64});
+  std::vector<float> x = RowsWithOutliers(sizes, 44);
+  const std::vector<float> before = Forward(x, sizes.rows, w, {.outliers = 6.0f});
+  x[sizes.in + 9] = std::numeric_limits<float>::infinity();
+  const std::vector<float> y = Forward(x, sizes.rows, w, {.outliers = 6.0f});
+  for (int64_t n = 0; n < sizes.out; ++n) {
+    EXPECT_TRUE(std::isnan(y[sizes.out + n]));
+    EXPECT_EQ(y[n], before[n]);
+  }
+}
+
 TEST(MatmulTest, GivenScratchIsEnoughAndChangesNothing) {
   const Sizes sizes = {35, 129, 1100};
   ThreadPool pool(2);
@@ -206,6 +276,10 @@ TEST(MatmulTest, GivenScratchIsEnoughAndChangesNothing) {
     const MatmulOptions options = {.pool = &pool, .scratch = absl::MakeSpan(scratch)};
     EXPECT_TRUE(SameBits(Forward(x, sizes.rows, w, options), Forward(x, sizes.rows, w)));
     EXPECT_TRUE(SameBits(Gradient(dy, sizes.rows, w, options), Gradient(dy, sizes.rows, w)));
+    MatmulOptions aside = options;
+    aside.outliers = 2.0f;
+    EXPECT_TRUE(
+        SameBits(Forward(x, sizes.rows, w, aside), Forward(x, sizes.rows, w, {.outliers = 2.0f})));
   }
 }
 
