@@ -224,7 +224,7 @@ absl::StatusOr<Tensor> EdgeStage::Backward(uint32_t micro_batch, const Tensor& g
 // Nothing in front of a frozen embedding asks for a gradient.
 void EdgeStage::BackwardBlocks(const Activations& kept, float* grad) {
   const RowLayout rows = kept.rows();
-  const bool wants_input = !range_.embedding || weights_->train().full;
+  const bool in_front = !range_.embedding || weights_->tokens().trained.gradient != nullptr;
   for (int64_t block = num_blocks() - 1; block >= passive_; --block) {
     const BlockContext context = ContextOf(block, rows, &kept.dropout);
     BlockKept own = kept.blocks[static_cast<size_t>(block - passive_)];
@@ -235,12 +235,15 @@ void EdgeStage::BackwardBlocks(const Activations& kept, float* grad) {
       ForwardBlock(context, &again, nullptr, work_->work().kept.x);
       own = again;
     }
-    BackwardBlock(context, own, wants_input || block > passive_, grad);
+    // What is trained of the norm in front comes from the same gradient.
+    const bool wants_input =
+        block > passive_ || in_front || context.block->attention_norm.weight.gradient != nullptr;
+    BackwardBlock(context, own, wants_input, grad);
   }
 }
 
 void EdgeStage::AddEmbeddingGradient(const Activations& kept, const float* grad) {
-  if (!weights_->train().full) return;
+  if (weights_->tokens().trained.gradient == nullptr) return;
   const int64_t width = weights_->config().hidden_size;
   int64_t row = 0;
   for (int32_t length : kept.dropout.lengths) {

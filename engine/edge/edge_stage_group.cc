@@ -58,9 +58,11 @@ std::string EdgeStageGroup::Describe(const UpdateChoice& update) const {
                                trained().bytes()));
   if (train.probes > 0) absl::StrAppend(&text, "; forward passes alone");
   if (train.edge.update != "auto") return text;
-  absl::StrAppend(&text, update.recompute ? ", recomputing" : "", "; trained: adapters of ");
-  if (update.first_updated == 0) return absl::StrCat(text, "all blocks");
-  return absl::StrCat(text, "blocks from ", update.first_updated, " on");
+  absl::StrAppend(&text, update.recompute ? ", recomputing" : "", "; trained: ");
+  if (update.first_updated == 0)
+    return absl::StrCat(text, train.full ? "everything" : "adapters of all blocks");
+  return absl::StrCat(text, train.full ? "" : "adapters of ", "blocks from ", update.first_updated,
+                      " on", train.full ? ", final norm and head" : "");
 }
 
 // The first choice that fits. Without a limit that is the first.
@@ -70,7 +72,7 @@ absl::StatusOr<EdgeStageGroup::Chosen> EdgeStageGroup::Choose(const ModelConfig&
                                                               bool shared_embedding, int threads) {
   const int64_t limit = train.edge.memory_limit_bytes;
   int64_t least = 0;
-  for (const UpdateChoice& update : UpdateChoices(train, ranges)) {
+  for (const UpdateChoice& update : UpdateChoices(train, ranges, shared_embedding)) {
     ISTHMUS_ASSIGN_OR_RETURN(const std::unique_ptr<EdgeStageGroup> counted,
                              Build(config, train, update, ranges, nullptr, shared_embedding,
                                    threads, std::make_shared<MemoryAccount>(0, /*plans=*/true)));

@@ -115,8 +115,9 @@ absl::Status Weights::LoadAll(absl::Span<const LayerRange> ranges, WeightSource*
   return head ? LoadBack(source) : absl::OkStatus();
 }
 
-absl::StatusOr<TrainedTensor*> Weights::LoadTrained(const TensorInfo& info, WeightSource* source) {
-  ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, trained_->Add(info.name, info.shape));
+absl::StatusOr<TrainedTensor*> Weights::LoadTrained(const TensorInfo& info, bool updated,
+                                                    WeightSource* source) {
+  ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, trained_->Add(info.name, info.shape, updated));
   if (source == nullptr) return tensor;
   ISTHMUS_ASSIGN_OR_RETURN(const Tensor stored, LoadChecked(info, source));
   ISTHMUS_ASSIGN_OR_RETURN(const Tensor values, ToF32(stored));
@@ -178,8 +179,10 @@ absl::Status Weights::LoadTokens(const TensorInfo& info, bool embedding, bool he
   }
   tokens_.width = config_.hidden_size;
   if (train_.full) {
-    ISTHMUS_ASSIGN_OR_RETURN(tied_, LoadTrained(info, source));
-    if (embedding) {
+    ISTHMUS_ASSIGN_OR_RETURN(tied_, LoadTrained(info, /*updated=*/true, source));
+    if (embedding && first_updated_ > 0) {
+      tokens_.trained = {tied_->values.floats(), nullptr};  // it learns as the head alone
+    } else if (embedding) {
       ISTHMUS_ASSIGN_OR_RETURN(tokens_.trained, trained_->Use(tied_));
     }
     ISTHMUS_ASSIGN_OR_RETURN(head_.weight, trained_->Use(tied_));
@@ -194,7 +197,8 @@ absl::StatusOr<RowTable> Weights::LoadTable(const TensorInfo& info, WeightSource
   RowTable table;
   table.width = info.shape[1];
   if (train_.full) {
-    ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, LoadTrained(info, source));
+    ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor,
+                             LoadTrained(info, /*updated=*/first_updated_ == 0, source));
     ISTHMUS_ASSIGN_OR_RETURN(table.trained, trained_->Use(tensor));
     return table;
   }
@@ -219,7 +223,7 @@ absl::Status Weights::LoadBack(WeightSource* source) {
     } else if (train_.full) {
       ISTHMUS_RETURN_IF_ERROR(LoadNorms(norm, {&final_norm_}, source));
       norm.clear();
-      ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, LoadTrained(info, source));
+      ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, LoadTrained(info, /*updated=*/true, source));
       ISTHMUS_ASSIGN_OR_RETURN(head_.weight, trained_->Use(tensor));
     } else {
       ISTHMUS_ASSIGN_OR_RETURN(head_.frozen,
@@ -231,7 +235,8 @@ absl::Status Weights::LoadBack(WeightSource* source) {
 
 absl::StatusOr<Parameter> Weights::LoadVector(const TensorInfo& info, WeightSource* source) {
   if (train_.full) {
-    ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, LoadTrained(info, source));
+    ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor,
+                             LoadTrained(info, Updates(info.layer), source));
     return trained_->Use(tensor);
   }
   const int64_t bytes = info.shape[0] * int64_t{sizeof(float)};
@@ -269,7 +274,7 @@ absl::Status Weights::LoadLinear(const LinearName& name, int64_t layer, WeightSo
   if (config_.transposed_linear) std::swap(info.shape[0], info.shape[1]);
   if (train_.full) {
     linear->transposed = config_.transposed_linear;
-    ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, LoadTrained(info, source));
+    ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, LoadTrained(info, Updates(layer), source));
     ISTHMUS_ASSIGN_OR_RETURN(linear->weight, trained_->Use(tensor));
   } else {
     ISTHMUS_ASSIGN_OR_RETURN(linear->frozen,

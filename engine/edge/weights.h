@@ -64,10 +64,10 @@ struct RowTable {
 
 class Weights {
  public:
-  // Loads what `ranges` need. Adapters of layers below `first_updated` keep the values they begin
-  // with. `source` null, with an account that plans: everything but the values. kInvalidArgument
-  // for ranges outside the model, adapter targets that no linear map has, and an unknown format of
-  // the base.
+  // Loads what `ranges` need. What would be trained of layers below `first_updated`, and of the
+  // embedding in front of them, keeps the values it begins with. `source` null, with an account
+  // that plans: everything but the values. kInvalidArgument for ranges outside the model, adapter
+  // targets that no linear map has, and an unknown format of the base.
   static absl::StatusOr<std::unique_ptr<Weights>> Load(const ModelConfig& config,
                                                        const TrainSpec& train,
                                                        absl::Span<const LayerRange> ranges,
@@ -88,7 +88,7 @@ class Weights {
   KvFormat kv_format() const { return kv_format_; }
   // Whether anything of the block is trained.
   bool Updates(int64_t layer) const {
-    return train_.full || (!train_.frozen && layer >= first_updated_);
+    return (train_.full || !train_.frozen) && layer >= first_updated_;
   }
   // Every linear map, for sizes of work space.
   std::vector<const Linear*> Linears() const;
@@ -115,7 +115,8 @@ class Weights {
   absl::StatusOr<Parameter> LoadVector(const TensorInfo& info, WeightSource* source);
   absl::StatusOr<const PackedMatrix*> Pack(const TensorInfo& info, bool transposed,
                                            const WeightFormatSpec& spec, WeightSource* source);
-  absl::StatusOr<TrainedTensor*> LoadTrained(const TensorInfo& info, WeightSource* source);
+  absl::StatusOr<TrainedTensor*> LoadTrained(const TensorInfo& info, bool updated,
+                                             WeightSource* source);
 
   const ModelConfig config_;
   TrainSpec train_;

@@ -164,6 +164,37 @@ TEST(EdgeMemoryTest, AutoTrainsWhatFits) {
   EXPECT_LT(Take(fewer->GradientSquares()).size(), Take(begun->GradientSquares()).size());
 }
 
+// The same in full training: the embedding and the first blocks stay as they are, and the model is
+// still whole. Tied, the embedding learns as the head.
+TEST(EdgeMemoryTest, AutoTrainsTheBlocksThatFit) {
+  TrainSpec full = Spec("f32");
+  full.full = true;
+  const int64_t all = PlannedBytes(full);
+  full.recompute = true;
+  const int64_t recomputed = PlannedBytes(full);
+  const auto begun = MakeGroup(full);
+  full.recompute = false;
+  full.edge.update = "auto";
+  full.edge.memory_limit_bytes = all;
+  const auto everything = MakeGroup(full);
+  EXPECT_NE(everything->memory_plan().text.find("trained: everything"), std::string::npos);
+  full.edge.memory_limit_bytes = recomputed - 1;
+  const auto part = MakeGroup(full);
+  EXPECT_LT(part->memory_plan().bytes, recomputed);
+  EXPECT_NE(part->memory_plan().text.find("recomputing; trained: blocks from 1 on, final norm"),
+            std::string::npos)
+      << part->memory_plan().text;
+  EXPECT_EQ(Step(part.get(), kTokens), Step(everything.get(), kTokens));
+  EXPECT_EQ(BytesNow(part.get()), part->memory_plan().bytes);
+  const auto trained = Take(part->Trained()), start = Take(begun->Trained());
+  ASSERT_EQ(trained.size(), start.size());
+  for (size_t i = 0; i < trained.size(); ++i) {
+    const bool still = trained[i].name.find("layers.0.") != std::string::npos;
+    EXPECT_EQ(trained[i].tensor.bytes() == start[i].tensor.bytes(), still) << trained[i].name;
+  }
+  EXPECT_LT(Step(part.get(), kTokens), Step(begun.get(), kTokens));
+}
+
 TEST(EdgeMemoryTest, LowBitWeightsTakeTheirBits) {
   const int64_t f32 = MakeGroup(Spec("f32"))->parameter_bytes();
   const int64_t int8 = MakeGroup(Spec("int8"))->parameter_bytes();
