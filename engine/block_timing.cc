@@ -67,10 +67,12 @@ absl::StatusOr<Engine::Speed> TimeBlock(Engine* engine, const ModelConfig& confi
   if (tokens < 1) return InvalidArgument("tokens: expected 1 or more, got ", tokens, " (measure)");
   ModelConfig one = config;
   one.num_layers = 1;
+  TrainSpec timed = train;
+  timed.probes = 0;  // stages trained by probes have no backward pass to be timed
   ConstantWeights weights(one);
   const LayerRange range{0, 1, false, false};
   ISTHMUS_ASSIGN_OR_RETURN(std::unique_ptr<StageGroup> group,
-                           engine->MakeStages(one, train, {&range, 1}, &weights, false));
+                           engine->MakeStages(one, timed, {&range, 1}, &weights, false));
   constexpr uint32_t kInFlight = 4;
   MicroBatch mb = TimingBatch(config, tokens);
   const Tensor rows = TimingRows(tokens, config.hidden_size);
