@@ -213,6 +213,34 @@ TEST_P(StageContract, ExportedStateContinuesBitForBit) {
   }
 }
 
+// Training by probes (engine/zeroth_order.h): what is moved shows in the loss, comes back to the
+// bit, and goes down the slopes, wherever the cuts are.
+TEST_P(StageContract, ProbesMoveTrainedValuesAndBack) {
+  for (TrainSpec train : {Lora(), Full()}) {
+    const ModelConfig config = TinyConfig("llama", R"("tie_word_embeddings": false)");
+    const MicroBatch mb = Ragged(config);
+    train.optimizer.name = "sgd";
+    train.probes = 1;
+    Chain whole = Make(config, train, Whole(config));
+    Chain split = Make(config, train, UShape(config, 1, 1));
+    const auto all = [&](const auto& work) {
+      ASSERT_TRUE(work(whole.group(0)).ok());
+      for (size_t party = 0; party < 2; ++party) ASSERT_TRUE(work(split.group(party)).ok());
+      EXPECT_TRUE(SameBytes(whole.Trained(), split.Trained()));
+    };
+    const std::vector<NamedTensor> before = whole.Trained();
+    const double loss = whole.MeanLoss(mb);
+    all([](StageGroup* group) { return group->Move({7, 1, 0}, 0.05); });
+    EXPECT_NE(whole.MeanLoss(mb), loss);
+    EXPECT_EQ(whole.MeanLoss(mb), split.MeanLoss(mb));
+    all([](StageGroup* group) { return group->MoveBack(); });
+    EXPECT_TRUE(SameBytes(whole.Trained(), before));
+    all([](StageGroup* group) { return group->Descend({7, 1, {0.5}, 0.1, 0.0}); });
+    EXPECT_FALSE(SameBytes(whole.Trained(), before));
+    EXPECT_EQ(whole.MeanLoss(mb), split.MeanLoss(mb));
+  }
+}
+
 TEST_P(StageContract, IncompleteStateIsRefused) {
   const ModelConfig config = TinyConfig("llama");
   Chain chain = Make(config, Lora(), Whole(config));
