@@ -17,6 +17,7 @@ Flag WeightsFlag() {
           .value = "FORMAT",
           .help =
               "how the on-device engine holds frozen weights: f32, bf16, int8, int4g64 ... "
+              "(trained: f32, int8) "
               "(default: as a folder of `quantize` has them, else f32)"};
 }
 

@@ -140,7 +140,7 @@ class BlockCalibration {
     ISTHMUS_ASSIGN_OR_RETURN(PackedMatrix restored,
                              PackedMatrix::Pack(values, packed.out(), packed.in(), {}));
     replaced_.push_back(std::move(restored));
-    linear->frozen = &replaced_.back();
+    linear->packed = &replaced_.back();
     return absl::OkStatus();
   }
 
@@ -259,7 +259,7 @@ class Calibration {
     const std::string name =
         absl::StrCat(BlockPrefix(model_->config(), linear->layer), linear->module, ".weight");
     std::vector<float> values(static_cast<size_t>(linear->out * linear->in));
-    linear->frozen->Dequantize(0, linear->out, values.data());
+    linear->packed->Dequantize(0, linear->out, values.data());
     const CalibratedCodes codes = rounding.Round(values, linear->out, block->pool());
     PackedMatrix packed = PackedMatrix::FromCodes(codes.channels, linear->in, spec_);
     const double scale = codes.output > 0.0 ? 1.0 / codes.output : 0.0;

@@ -37,6 +37,19 @@ absl::Status CheckDtype(const TrainSpec& train) {
       " (engine edge)");
 }
 
+// `train` with the format in it. Of trained matrices only int8 codes have a step.
+absl::Status CheckFull(const TrainSpec& train) {
+  if (!train.full || train.edge.weights == "f32") return absl::OkStatus();
+  if (train.edge.weights != "int8") {
+    return InvalidArgument("weights: expected f32 or int8 with train.method full, got ",
+                           train.edge.weights, " (engine edge)");
+  }
+  if (train.probes == 0) return absl::OkStatus();
+  return InvalidArgument(
+      "weights: expected f32 with train.method full and estimator spsa, got int8",
+      " (engine edge)");
+}
+
 class EdgeEngine : public Engine {
  public:
   EdgeEngine(int64_t threads, std::string weights, std::string kv_cache)
@@ -60,6 +73,7 @@ class EdgeEngine : public Engine {
     ISTHMUS_ASSIGN_OR_RETURN(const TrainSpec resolved,
                              ResolvedFor(dynamic_cast<const PackedModel*>(weights), train));
     ISTHMUS_RETURN_IF_ERROR(CheckDtype(resolved));
+    ISTHMUS_RETURN_IF_ERROR(CheckFull(resolved));
     return edge::EdgeStageGroup::Make(config, resolved, ranges, weights, shared_embedding,
                                       ThreadsFor(train));
   }
@@ -69,6 +83,7 @@ class EdgeEngine : public Engine {
                                         bool shared_embedding) override {
     ISTHMUS_RETURN_IF_ERROR(CheckTrain(train));
     ISTHMUS_RETURN_IF_ERROR(CheckDtype(Resolved(train)));
+    ISTHMUS_RETURN_IF_ERROR(CheckFull(Resolved(train)));
     return edge::EdgeStageGroup::Plan(config, Resolved(train), ranges, shared_embedding,
                                       ThreadsFor(train));
   }

@@ -108,9 +108,9 @@ LinearWork LinearWork::Carve(Carver* carver, const Weights& weights, int64_t tok
   work.product_bytes = MatmulF32ScratchBytes(threads);
   int64_t widest = 0;
   for (const Linear* linear : weights.Linears()) {
-    if (linear->frozen != nullptr) {
+    if (linear->packed != nullptr) {
       work.product_bytes = std::max(
-          work.product_bytes, MatmulScratchBytes(*linear->frozen, tokens, threads, train.bf16));
+          work.product_bytes, MatmulScratchBytes(*linear->packed, tokens, threads, train.bf16));
     }
     if (linear->has_adapter()) widest = std::max(widest, linear->in);
   }
@@ -125,18 +125,20 @@ LinearWork LinearWork::Carve(Carver* carver, const Weights& weights, int64_t tok
 }
 
 bool ReadsCodes(const Linear& linear) {
-  return linear.frozen != nullptr && IsIntegerFormat(linear.frozen->spec().format);
+  return linear.packed != nullptr && IsIntegerFormat(linear.packed->spec().format);
 }
 
-bool ReadsFloats(const Linear& linear) { return !ReadsCodes(linear) || linear.has_adapter(); }
+bool ReadsFloats(const Linear& linear) {
+  return !ReadsCodes(linear) || linear.has_adapter() || linear.weight.gradient != nullptr;
+}
 
 void Apply(const Linear& linear, const LinearContext& context, const LinearInput& x, int64_t rows,
            float* y, bool add) {
   const MatmulOptions options = Options(context, add);
   if (ReadsCodes(linear) && x.codes.rows > 0) {
-    MatmulForward(x.codes, *linear.frozen, y, options);
-  } else if (linear.frozen != nullptr) {
-    MatmulForward(x.values, rows, *linear.frozen, y, options);
+    MatmulForward(x.codes, *linear.packed, y, options);
+  } else if (linear.packed != nullptr) {
+    MatmulForward(x.values, rows, *linear.packed, y, options);
   } else {
     MatmulF32(Rows(x.values, linear.in), Flipped(WeightOf(linear)), rows, linear.out, linear.in, y,
               options);
@@ -156,8 +158,8 @@ void ApplyGradient(const Linear& linear, const LinearContext& context, const flo
     kernels::AddRowSum(dy, rows, linear.out, linear.bias.gradient);
   if (dx != nullptr) {
     const MatmulOptions options = Options(context, add);
-    if (linear.frozen != nullptr) {
-      MatmulInputGradient(dy, rows, *linear.frozen, dx, options);
+    if (linear.packed != nullptr) {
+      MatmulInputGradient(dy, rows, *linear.packed, dx, options);
     } else {
       MatmulF32(Rows(dy, linear.out), WeightOf(linear), rows, linear.in, linear.out, dx, options);
     }

@@ -41,7 +41,7 @@ struct LinearInput {
 };
 
 // An integer product wants codes, and makes them itself where there are none; everything else,
-// adapters included, wants fp32.
+// adapters and gradients of trained matrices included, wants fp32.
 bool ReadsCodes(const Linear& linear);
 bool ReadsFloats(const Linear& linear);
 

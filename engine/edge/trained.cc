@@ -1,10 +1,14 @@
 #include "engine/edge/trained.h"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/rng.h"
 #include "base/status.h"
 #include "kernels/optimizer_step.h"
 #include "model/convert.h"
@@ -28,9 +32,11 @@ int64_t EightBitBytes(int64_t count) {
   return (count + 3) / 4 * 4 + 4 * kernels::StateBlocks(count);
 }
 
-EightBitState EightBit(const TrainedTensor& tensor, size_t i) {
+// From element `first` on, the first of a block.
+EightBitState EightBit(const TrainedTensor& tensor, size_t i, int64_t first = 0) {
   uint8_t* codes = tensor.state[i].data();
-  return {codes, reinterpret_cast<float*>(codes + (tensor.count + 3) / 4 * 4)};
+  float* scales = reinterpret_cast<float*>(codes + (tensor.count + 3) / 4 * 4);
+  return {codes + first, scales + first / kernels::kStateBlock};
 }
 
 StateSign SignOf(int state) { return state == 0 ? StateSign::kSigned : StateSign::kUnsigned; }
@@ -43,9 +49,9 @@ absl::Status Zeros(int64_t bytes, const std::shared_ptr<MemoryAccount>& account,
 
 }  // namespace
 
-TrainedTensors::TrainedTensors(Kind kind, const OptimizerSpec& spec, bool probes,
+TrainedTensors::TrainedTensors(Kind kind, const OptimizerSpec& spec, bool probes, uint64_t seed,
                                std::shared_ptr<MemoryAccount> account)
-    : kind_(kind), spec_(spec), probes_(probes), account_(std::move(account)) {
+    : kind_(kind), spec_(spec), probes_(probes), seed_(seed), account_(std::move(account)) {
   if (kind != Kind::kSgd) {
     state_names_ = {"exp_avg", "exp_avg_sq"};
   } else if (spec.momentum != 0.0) {
@@ -54,7 +60,7 @@ TrainedTensors::TrainedTensors(Kind kind, const OptimizerSpec& spec, bool probes
 }
 
 absl::StatusOr<std::unique_ptr<TrainedTensors>> TrainedTensors::Make(
-    const OptimizerSpec& spec, bool probes, std::shared_ptr<MemoryAccount> account) {
+    const OptimizerSpec& spec, bool probes, uint64_t seed, std::shared_ptr<MemoryAccount> account) {
   Kind kind = Kind::kAdamW;
   if (spec.name == "adamw8bit") {
     kind = Kind::kAdamW8Bit;
@@ -69,7 +75,7 @@ absl::StatusOr<std::unique_ptr<TrainedTensors>> TrainedTensors::Make(
                            spec.name, " (train.optimizer)");
   }
   return std::unique_ptr<TrainedTensors>(
-      new TrainedTensors(kind, spec, probes, std::move(account)));
+      new TrainedTensors(kind, spec, probes, seed, std::move(account)));
 }
 
 absl::StatusOr<TrainedTensor*> TrainedTensors::Add(const std::string& name, const Shape& shape,
@@ -79,6 +85,24 @@ absl::StatusOr<TrainedTensor*> TrainedTensors::Add(const std::string& name, cons
   tensor.shape = shape;
   tensor.count = Elements(shape);
   ISTHMUS_RETURN_IF_ERROR(Zeros(tensor.count * 4, account_, &tensor.values));
+  tensor.updated = updated;
+  if (updated) ISTHMUS_RETURN_IF_ERROR(AddState(&tensor));
+  return &tensor;
+}
+
+absl::StatusOr<TrainedTensor*> TrainedTensors::AddCodes(const std::string& name,
+                                                        const StoredOrder& order, bool updated) {
+  ISTHMUS_CHECK(!probes_);
+  ISTHMUS_ASSIGN_OR_RETURN(const int64_t bytes,
+                           PackedMatrix::PackedBytes(order.out, order.in, TrainedCodes::kSpec));
+  TrainedTensor& tensor = tensors_.emplace_back();
+  tensor.name = name;
+  tensor.shape = {order.out, order.in};
+  if (order.transposed) tensor.shape = {order.in, order.out};
+  tensor.count = order.out * order.in;
+  ISTHMUS_RETURN_IF_ERROR(tensor.values.Reserve(bytes, account_));
+  if (!account_->plans())
+    tensor.codes = std::make_unique<TrainedCodes>(tensor.values.data(), order);
   tensor.updated = updated;
   if (updated) ISTHMUS_RETURN_IF_ERROR(AddState(&tensor));
   return &tensor;
@@ -95,10 +119,13 @@ absl::Status TrainedTensors::AddState(TrainedTensor* tensor) {
 }
 
 absl::StatusOr<Parameter> TrainedTensors::Use(TrainedTensor* tensor) {
-  if (!tensor->updated || probes_) return Parameter{tensor->values.floats(), nullptr};
+  Parameter parameter;
+  if (tensor->codes == nullptr) parameter.values = tensor->values.floats();
+  if (!tensor->updated || probes_) return parameter;
   Buffer& gradient = tensor->gradients.emplace_back();
   ISTHMUS_RETURN_IF_ERROR(Zeros(tensor->count * 4, account_, &gradient));
-  return Parameter{tensor->values.floats(), gradient.floats()};
+  parameter.gradient = gradient.floats();
+  return parameter;
 }
 
 void TrainedTensors::ZeroGradients() {
@@ -121,21 +148,42 @@ float* TrainedTensors::SumGradients(TrainedTensor* tensor) {
 }
 
 void TrainedTensors::Update(TrainedTensor* tensor, double lr, double gradient_scale) {
+  if (tensor->codes != nullptr) return UpdateCodes(tensor, lr, gradient_scale);
   const float* gradient = SumGradients(tensor);
-  float* values = tensor->values.floats();
+  UpdateRun(*tensor, {0, tensor->count, gradient, tensor->values.floats()}, lr, gradient_scale);
+}
+
+// The new values go where the gradient was, which nobody needs any more: no fp32 copy of a matrix
+// beside it.
+void TrainedTensors::UpdateCodes(TrainedTensor* tensor, double lr, double gradient_scale) {
+  float* gradient = SumGradients(tensor);
+  std::array<float, kernels::kStateBlock> values;
+  for (int64_t first = 0; first < tensor->count; first += kernels::kStateBlock) {
+    const int64_t count = std::min(kernels::kStateBlock, tensor->count - first);
+    tensor->codes->Read(first, count, values.data());
+    UpdateRun(*tensor, {first, count, gradient + first, values.data()}, lr, gradient_scale);
+    std::copy_n(values.data(), count, gradient + first);
+  }
+  const uint64_t key =
+      RandomKey(seed_, absl::StrCat("codes/", tensor->name), static_cast<uint64_t>(steps_));
+  tensor->codes->WriteAtRandom(gradient, key);
+}
+
+void TrainedTensors::UpdateRun(const TrainedTensor& tensor, const Run& run, double lr,
+                               double gradient_scale) {
   if (kind_ == Kind::kSgd) {
     const kernels::SgdStep step = {lr, spec_.momentum, spec_.weight_decay, gradient_scale};
-    float* velocities = tensor->state.empty() ? nullptr : tensor->state[0].floats();
-    return kernels::Sgd(step, tensor->count, gradient, values, velocities);
+    float* velocities = tensor.state.empty() ? nullptr : tensor.state[0].floats() + run.first;
+    return kernels::Sgd(step, run.count, run.gradient, run.values, velocities);
   }
   const kernels::AdamWStep step = {
       lr, spec_.beta1, spec_.beta2, spec_.eps, spec_.weight_decay, steps_, gradient_scale};
   if (kind_ == Kind::kAdamW8Bit) {
-    return kernels::AdamW8Bit(step, tensor->count, gradient, values, EightBit(*tensor, 0),
-                              EightBit(*tensor, 1));
+    return kernels::AdamW8Bit(step, run.count, run.gradient, run.values,
+                              EightBit(tensor, 0, run.first), EightBit(tensor, 1, run.first));
   }
-  kernels::AdamW(step, tensor->count, gradient, values, tensor->state[0].floats(),
-                 tensor->state[1].floats());
+  kernels::AdamW(step, run.count, run.gradient, run.values, tensor.state[0].floats() + run.first,
+                 tensor.state[1].floats() + run.first);
 }
 
 void TrainedTensors::Step(double lr, double gradient_scale) {
@@ -230,6 +278,10 @@ absl::StatusOr<Tensor> TrainedTensors::Read(const std::string& name) const {
                          out);
     return copy;
   }
+  if (found.state < 0 && found.tensor->codes != nullptr) {
+    found.tensor->codes->Read(0, found.tensor->count, out);
+    return copy;
+  }
   const Buffer& from = found.state < 0 ? found.tensor->values
                                        : found.tensor->state[static_cast<size_t>(found.state)];
   std::memcpy(out, from.data(), static_cast<size_t>(found.tensor->count) * 4);
@@ -261,6 +313,8 @@ absl::Status TrainedTensors::Write(const std::string& name, const Tensor& value)
                          EightBit(*found.tensor, state));
     return absl::OkStatus();
   }
+  if (found.state < 0 && found.tensor->codes != nullptr)
+    return Annotate(found.tensor->codes->Write(floats.floats().data()), name);
   const Buffer& to = found.state < 0 ? found.tensor->values
                                      : found.tensor->state[static_cast<size_t>(found.state)];
   std::memcpy(to.data(), floats.data(), static_cast<size_t>(found.tensor->count) * 4);

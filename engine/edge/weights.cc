@@ -96,7 +96,7 @@ absl::StatusOr<std::unique_ptr<Weights>> Weights::Load(const ModelConfig& config
   }
   ISTHMUS_ASSIGN_OR_RETURN(
       weights->trained_,
-      TrainedTensors::Make(train.optimizer, train.probes > 0, weights->account_));
+      TrainedTensors::Make(train.optimizer, train.probes > 0, train.seed, weights->account_));
   ISTHMUS_RETURN_IF_ERROR(weights->LoadAll(ranges, source));
   return weights;
 }
@@ -124,6 +124,36 @@ absl::StatusOr<TrainedTensor*> Weights::LoadTrained(const TensorInfo& info, bool
   std::memcpy(tensor->values.data(), values.data(), static_cast<size_t>(values.num_bytes()));
   DoneReading(stored.bytes());
   return tensor;
+}
+
+absl::StatusOr<Weights::TrainedMatrix> Weights::LoadTrainedMatrix(const TensorInfo& info,
+                                                                  bool transposed, bool updated,
+                                                                  WeightSource* source) {
+  TrainedMatrix matrix;
+  if (!TrainsCodes()) {
+    ISTHMUS_ASSIGN_OR_RETURN(matrix.tensor, LoadTrained(info, updated, source));
+    return matrix;
+  }
+  const StoredOrder order = {info.shape[transposed ? 1 : 0], info.shape[transposed ? 0 : 1],
+                             transposed};
+  ISTHMUS_ASSIGN_OR_RETURN(matrix.tensor, trained_->AddCodes(info.name, order, updated));
+  ISTHMUS_ASSIGN_OR_RETURN(matrix.packed, PackedOf(*matrix.tensor, order));
+  if (source == nullptr) return matrix;
+  ISTHMUS_ASSIGN_OR_RETURN(const Tensor stored, LoadChecked(info, source));
+  ISTHMUS_RETURN_IF_ERROR(trained_->Write(info.name, stored));
+  DoneReading(stored.bytes());
+  return matrix;
+}
+
+absl::StatusOr<const PackedMatrix*> Weights::PackedOf(const TrainedTensor& tensor,
+                                                      const StoredOrder& order) {
+  if (tensor.codes != nullptr) return &tensor.codes->matrix();
+  ISTHMUS_ASSIGN_OR_RETURN(
+      PackedMatrix planned,
+      PlannedMatrix(order.out, order.in, TrainedCodes::kSpec,
+                    LayoutOf(TrainedCodes::kSpec, order.out, order.in).total_bytes));
+  packed_.push_back(std::move(planned));
+  return &packed_.back();
 }
 
 absl::StatusOr<const PackedMatrix*> Weights::Pack(const TensorInfo& info, bool transposed,
@@ -179,17 +209,23 @@ absl::Status Weights::LoadTokens(const TensorInfo& info, bool embedding, bool he
   }
   tokens_.width = config_.hidden_size;
   if (train_.full) {
-    ISTHMUS_ASSIGN_OR_RETURN(tied_, LoadTrained(info, /*updated=*/true, source));
+    ISTHMUS_ASSIGN_OR_RETURN(
+        const TrainedMatrix matrix,
+        LoadTrainedMatrix(info, /*transposed=*/false, /*updated=*/true, source));
+    tied_ = matrix.tensor;
     if (embedding && first_updated_ > 0) {
-      tokens_.trained = {tied_->values.floats(), nullptr};  // it learns as the head alone
+      // It learns as the head alone.
+      tokens_.trained = {matrix.packed == nullptr ? tied_->values.floats() : nullptr, nullptr};
     } else if (embedding) {
       ISTHMUS_ASSIGN_OR_RETURN(tokens_.trained, trained_->Use(tied_));
     }
+    if (embedding) tokens_.packed = matrix.packed;
+    head_.packed = matrix.packed;
     ISTHMUS_ASSIGN_OR_RETURN(head_.weight, trained_->Use(tied_));
     return absl::OkStatus();
   }
-  ISTHMUS_ASSIGN_OR_RETURN(head_.frozen, Pack(info, /*transposed=*/false, outer_format_, source));
-  if (embedding) tokens_.packed = head_.frozen;
+  ISTHMUS_ASSIGN_OR_RETURN(head_.packed, Pack(info, /*transposed=*/false, outer_format_, source));
+  if (embedding) tokens_.packed = head_.packed;
   return absl::OkStatus();
 }
 
@@ -197,9 +233,11 @@ absl::StatusOr<RowTable> Weights::LoadTable(const TensorInfo& info, WeightSource
   RowTable table;
   table.width = info.shape[1];
   if (train_.full) {
-    ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor,
-                             LoadTrained(info, /*updated=*/first_updated_ == 0, source));
-    ISTHMUS_ASSIGN_OR_RETURN(table.trained, trained_->Use(tensor));
+    ISTHMUS_ASSIGN_OR_RETURN(
+        const TrainedMatrix matrix,
+        LoadTrainedMatrix(info, /*transposed=*/false, /*updated=*/first_updated_ == 0, source));
+    table.packed = matrix.packed;
+    ISTHMUS_ASSIGN_OR_RETURN(table.trained, trained_->Use(matrix.tensor));
     return table;
   }
   if (CodeBits(format_.format) < 16 || HeldPacked(source, info.name) != nullptr) {
@@ -223,10 +261,13 @@ absl::Status Weights::LoadBack(WeightSource* source) {
     } else if (train_.full) {
       ISTHMUS_RETURN_IF_ERROR(LoadNorms(norm, {&final_norm_}, source));
       norm.clear();
-      ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, LoadTrained(info, /*updated=*/true, source));
-      ISTHMUS_ASSIGN_OR_RETURN(head_.weight, trained_->Use(tensor));
+      ISTHMUS_ASSIGN_OR_RETURN(
+          const TrainedMatrix matrix,
+          LoadTrainedMatrix(info, /*transposed=*/false, /*updated=*/true, source));
+      head_.packed = matrix.packed;
+      ISTHMUS_ASSIGN_OR_RETURN(head_.weight, trained_->Use(matrix.tensor));
     } else {
-      ISTHMUS_ASSIGN_OR_RETURN(head_.frozen,
+      ISTHMUS_ASSIGN_OR_RETURN(head_.packed,
                                Pack(info, /*transposed=*/false, outer_format_, source));
     }
   }
@@ -274,10 +315,13 @@ absl::Status Weights::LoadLinear(const LinearName& name, int64_t layer, WeightSo
   if (config_.transposed_linear) std::swap(info.shape[0], info.shape[1]);
   if (train_.full) {
     linear->transposed = config_.transposed_linear;
-    ISTHMUS_ASSIGN_OR_RETURN(TrainedTensor * tensor, LoadTrained(info, Updates(layer), source));
-    ISTHMUS_ASSIGN_OR_RETURN(linear->weight, trained_->Use(tensor));
+    ISTHMUS_ASSIGN_OR_RETURN(
+        const TrainedMatrix matrix,
+        LoadTrainedMatrix(info, config_.transposed_linear, Updates(layer), source));
+    linear->packed = matrix.packed;
+    ISTHMUS_ASSIGN_OR_RETURN(linear->weight, trained_->Use(matrix.tensor));
   } else {
-    ISTHMUS_ASSIGN_OR_RETURN(linear->frozen,
+    ISTHMUS_ASSIGN_OR_RETURN(linear->packed,
                              Pack(info, config_.transposed_linear, format_, source));
   }
   if (name.bias) {

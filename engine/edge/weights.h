@@ -1,5 +1,5 @@
-// The tensors of one party as the blocks see them: frozen matrices packed, trained ones fp32 with a
-// gradient, adapters beside their map.
+// The tensors of one party as the blocks see them: frozen matrices packed, trained ones fp32 or
+// packed int8 codes, with a gradient, adapters beside their map.
 #ifndef ISTHMUS_ENGINE_EDGE_WEIGHTS_H_
 #define ISTHMUS_ENGINE_EDGE_WEIGHTS_H_
 
@@ -22,8 +22,9 @@ namespace isthmus::edge {
 // A linear map y = x W^T + b + s (drop(x) A^T) B^T.
 struct Linear {
   int64_t in = 0, out = 0;
-  const PackedMatrix* frozen = nullptr;  // null: `weight` is trained
-  Parameter weight;                      // [out, in]; [in, out] when `transposed`
+  const PackedMatrix* packed =
+      nullptr;       // frozen, or trained as codes; null: the values of `weight`
+  Parameter weight;  // [out, in]; [in, out] when `transposed`
   bool transposed = false;
   Parameter bias;            // [out]; values null: none
   Parameter lora_a, lora_b;  // [rank, in], [out, rank]; values null: no adapter
@@ -117,11 +118,21 @@ class Weights {
                                            const WeightFormatSpec& spec, WeightSource* source);
   absl::StatusOr<TrainedTensor*> LoadTrained(const TensorInfo& info, bool updated,
                                              WeightSource* source);
+  // A matrix that is trained, one that several places use, and how they see it.
+  struct TrainedMatrix {
+    TrainedTensor* tensor = nullptr;
+    const PackedMatrix* packed = nullptr;  // of the codes; null: it is fp32
+  };
+  absl::StatusOr<TrainedMatrix> LoadTrainedMatrix(const TensorInfo& info, bool transposed,
+                                                  bool updated, WeightSource* source);
+  absl::StatusOr<const PackedMatrix*> PackedOf(const TrainedTensor& tensor,
+                                               const StoredOrder& order);
+  bool TrainsCodes() const { return train_.full && format_.format == WeightFormat::kInt8; }
 
   const ModelConfig config_;
   TrainSpec train_;
   const int64_t first_updated_;
-  WeightFormatSpec format_;        // of the blocks' frozen matrices
+  WeightFormatSpec format_;        // of the blocks' packed matrices
   WeightFormatSpec outer_format_;  // of embedding and head: 8 bits where the blocks have fewer
   KvFormat kv_format_ = KvFormat::kFp32;
   const std::shared_ptr<MemoryAccount> account_;

@@ -8,8 +8,10 @@ namespace isthmus {
 namespace {
 
 std::unique_ptr<Engine> MakeEdge() { return Take(MakeEdgeEngine(2)); }
+std::unique_ptr<Engine> MakeInt8() { return Take(MakeEdgeEngine(2, "int8")); }
 
 INSTANTIATE_TEST_SUITE_P(Edge, StageContract, testing::Values(&MakeEdge));
+INSTANTIATE_TEST_SUITE_P(EdgeInt8, StageContract, testing::Values(&MakeInt8));
 INSTANTIATE_TEST_SUITE_P(Edge, ReferenceContract, testing::Values(&MakeEdge));
 
 TEST(EdgeEngineTest, NamesItself) { EXPECT_EQ(MakeEdge()->name(), "edge"); }

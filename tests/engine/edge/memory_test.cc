@@ -109,17 +109,47 @@ TEST(EdgeMemoryTest, ThePlanIsWhatTheRunTakes) {
 
 TEST(EdgeMemoryTest, NothingIsAllocatedAfterTheFirstStep) {
   for (const char* weights : {"f32", "int8"}) {
-    TrainSpec train = Spec(weights);
-    train.edge.sample_tokens = 0;  // not planned: the first step finds its sizes
-    const auto group = MakeGroup(train);
-    Step(group.get(), kTokens);
-    Step(group.get(), kTokens);
-    const int64_t bytes = BytesNow(group.get());
-    const int64_t before = large_allocations;
-    for (int step = 0; step < 3; ++step) Step(group.get(), kTokens);
-    EXPECT_EQ(large_allocations, before) << weights;
-    EXPECT_EQ(BytesNow(group.get()), bytes);
+    for (const bool full : {false, true}) {
+      TrainSpec train = Spec(weights);
+      train.full = full;
+      train.edge.sample_tokens = 0;  // not planned: the first step finds its sizes
+      const auto group = MakeGroup(train);
+      Step(group.get(), kTokens);
+      Step(group.get(), kTokens);
+      const int64_t bytes = BytesNow(group.get());
+      const int64_t before = large_allocations;
+      for (int step = 0; step < 3; ++step) Step(group.get(), kTokens);
+      EXPECT_EQ(large_allocations, before) << weights;
+      EXPECT_EQ(BytesNow(group.get()), bytes);
+    }
   }
+}
+
+// A trained matrix of int8 codes has no fp32 values anywhere: with SGD its codes, a scale a channel
+// and its gradient are all there is.
+TEST(EdgeMemoryTest, TrainedCodesTakeTheirBits) {
+  ModelConfig config = Config();
+  config.hidden_size = config.intermediate_size = config.vocab_size = 128;
+  config.head_dim = 32;
+  config.num_kv_heads = config.num_heads;
+  const auto trained_bytes = [&](const char* weights) {
+    TrainSpec train = Spec(weights);
+    train.full = true;
+    train.optimizer.name = "sgd";
+    const auto engine = Take(MakeEdgeEngine(2));
+    const auto source = RandomWeights(config, 11);
+    const auto group = Take(engine->MakeStages(config, train, Ranges(), source.get(), false));
+    EXPECT_EQ(BytesNow(group.get()), group->memory_plan().bytes);
+    EXPECT_EQ(group->parameter_bytes(), 0);
+    return group->trained_bytes();
+  };
+  int64_t weights = 0, channels = 0;
+  for (const TensorInfo& info : ModelTensors(config)) {
+    if (info.shape.size() != 2 || info.layer == 2) continue;
+    weights += info.shape[0] * info.shape[1];
+    channels += info.shape[0];
+  }
+  EXPECT_EQ(trained_bytes("f32") - trained_bytes("int8"), 3 * weights - 4 * channels);
 }
 
 TEST(EdgeMemoryTest, ALimitIsRefusedBeforeAnythingIsLoaded) {
@@ -166,8 +196,9 @@ TEST(EdgeMemoryTest, AutoTrainsWhatFits) {
 
 // The same in full training: the embedding and the first blocks stay as they are, and the model is
 // still whole. Tied, the embedding learns as the head.
-TEST(EdgeMemoryTest, AutoTrainsTheBlocksThatFit) {
-  TrainSpec full = Spec("f32");
+void ExpectTheBlocksThatFit(const char* weights) {
+  SCOPED_TRACE(weights);
+  TrainSpec full = Spec(weights);
   full.full = true;
   const int64_t all = PlannedBytes(full);
   full.recompute = true;
@@ -195,6 +226,10 @@ TEST(EdgeMemoryTest, AutoTrainsTheBlocksThatFit) {
   EXPECT_LT(Step(part.get(), kTokens), Step(begun.get(), kTokens));
 }
 
+TEST(EdgeMemoryTest, AutoTrainsTheBlocksThatFit) {
+  for (const char* weights : {"f32", "int8"}) ExpectTheBlocksThatFit(weights);
+}
+
 TEST(EdgeMemoryTest, LowBitWeightsTakeTheirBits) {
   const int64_t f32 = MakeGroup(Spec("f32"))->parameter_bytes();
   const int64_t int8 = MakeGroup(Spec("int8"))->parameter_bytes();
@@ -203,10 +238,12 @@ TEST(EdgeMemoryTest, LowBitWeightsTakeTheirBits) {
 
 // Results do not depend on the number of threads.
 TEST(EdgeMemoryTest, ThreadsDoNotShow) {
-  for (const char* weights : {"f32", "int8", "int4g64"}) {
-    const auto one = MakeGroup(Spec(weights), 1), three = MakeGroup(Spec(weights), 3);
+  TrainSpec codes = Spec("int8");
+  codes.full = true;
+  for (const TrainSpec& train : {Spec("f32"), Spec("int8"), Spec("int4g64"), codes}) {
+    const auto one = MakeGroup(train, 1), three = MakeGroup(train, 3);
     for (int step = 0; step < 3; ++step)
-      EXPECT_EQ(Step(one.get(), kTokens), Step(three.get(), kTokens)) << weights;
+      EXPECT_EQ(Step(one.get(), kTokens), Step(three.get(), kTokens)) << train.edge.weights;
     EXPECT_TRUE(SameBytes(Take(one->Trained()), Take(three->Trained())));
   }
 }
