@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 
@@ -26,19 +27,31 @@ int ExponentFor(float largest) {
   return std::max(exponent, kSmallestExponent);
 }
 
-// Four weights of a channel share a draw.
-class Draws {
- public:
-  Draws(uint64_t key, int64_t channel) : key_(key), channel_(static_cast<uint64_t>(channel)) {}
-  // In [0, 1). Inputs come in order.
-  float At(int64_t input) {
-    if (input % 4 == 0) words_ = Philox(key_, static_cast<uint64_t>(input / 4), channel_);
-    return UniformFloat(words_[static_cast<size_t>(input % 4)]);
-  }
+// A channel's values in units of its scale, four inputs at a time: they are neighbours in the
+// packed layout, and share a draw.
+struct Quad {
+  std::array<double, 4> exact;  // at most 127 in magnitude
+  std::array<int, 4> codes;
+  int count = 0;
 
- private:
-  const uint64_t key_, channel_;
-  std::array<uint32_t, 4> words_{};
+  void ToNearest() {
+    for (int i = 0; i < count; ++i) codes[i] = static_cast<int>(std::nearbyint(exact[i]));
+  }
+  // Most rows of an embedding do not move in a step: whole numbers need no draw.
+  void AtRandom(uint64_t key, int64_t channel, int64_t input) {
+    bool whole = true;
+    for (int i = 0; i < count; ++i) {
+      codes[i] = static_cast<int>(exact[i]);
+      whole = whole && codes[i] == exact[i];
+    }
+    if (whole) return;
+    const std::array<uint32_t, 4> words =
+        Philox(key, static_cast<uint64_t>(input / 4), static_cast<uint64_t>(channel));
+    // Positive, so that cutting the fraction off rounds down.
+    constexpr int kShift = kLargestCode + 1;
+    for (int i = 0; i < count; ++i)
+      codes[i] = static_cast<int>(exact[i] + double{UniformFloat(words[i])} + kShift) - kShift;
+  }
 };
 
 }  // namespace
@@ -107,23 +120,38 @@ void TrainedCodes::WriteChannel(int64_t channel, const float* values, const uint
     return;
   }
   int exponent = ExponentFor(largest);
-  const double inverse = std::ldexp(1.0, -exponent);
-  Draws draws(key == nullptr ? 0 : *key, channel);
-  int most = 0;
-  for (int64_t k = 0; k < order_.in; ++k) {
-    const double exact = values[k * stride] * inverse;
-    const double code =
-        key == nullptr ? std::nearbyint(exact) : std::floor(exact + double{draws.At(k)});
-    *Code(channel, k) = static_cast<uint8_t>(static_cast<int8_t>(code));
-    most = std::max(most, std::abs(static_cast<int>(code)));
-  }
+  const int most = WriteCodes(channel, values, std::ldexp(1.0, -exponent), key);
   // A largest value that was rounded down may leave room for one bit more.
   if (most > 0 && 2 * most <= kLargestCode && exponent > kSmallestExponent) {
     --exponent;
-    for (int64_t k = 0; k < order_.in; ++k)
-      *Code(channel, k) = static_cast<uint8_t>(*Code(channel, k) * 2);
+    for (int64_t k = 0; k < order_.in; ++k) {
+      uint8_t* code = Code(channel, k);
+      *code = static_cast<uint8_t>(*code * 2);
+    }
   }
   scales_[channel] = most == 0 ? 0.0f : std::ldexp(1.0f, exponent);
+}
+
+int TrainedCodes::WriteCodes(int64_t channel, const float* values, double inverse,
+                             const uint64_t* key) {
+  const int64_t stride = Stride();
+  int most = 0;
+  Quad quad;
+  for (int64_t k = 0; k < order_.in; k += 4) {
+    quad.count = static_cast<int>(std::min<int64_t>(4, order_.in - k));
+    for (int i = 0; i < quad.count; ++i) quad.exact[i] = values[(k + i) * stride] * inverse;
+    if (key == nullptr) {
+      quad.ToNearest();
+    } else {
+      quad.AtRandom(*key, channel, k);
+    }
+    uint8_t* code = Code(channel, k);
+    for (int i = 0; i < quad.count; ++i) {
+      code[i] = static_cast<uint8_t>(quad.codes[i]);
+      most = std::max(most, std::abs(quad.codes[i]));
+    }
+  }
+  return most;
 }
 
 }  // namespace isthmus

@@ -53,6 +53,8 @@ class TrainedCodes {
  private:
   // `key` null: to nearest.
   void WriteChannel(int64_t channel, const float* values, const uint64_t* key);
+  // Codes of values times `inverse`; returns the largest magnitude.
+  int WriteCodes(int64_t channel, const float* values, double inverse, const uint64_t* key);
   uint8_t* Code(int64_t channel, int64_t input) const;
   // Where the channel's values lie in the stored order, and how far from each other.
   int64_t Begin(int64_t channel) const;
