@@ -91,8 +91,9 @@ class BlockCalibration {
                                                                 int64_t layer, int threads) {
     const auto account = std::make_shared<MemoryAccount>(0);
     const LayerRange range = {layer, layer + 1, false, false};
-    ISTHMUS_ASSIGN_OR_RETURN(auto weights, Weights::Load(model->config(), FrozenAs("f32"),
-                                                         {&range, 1}, 0, model, account));
+    ISTHMUS_ASSIGN_OR_RETURN(auto weights,
+                             Weights::Load(model->config(), FrozenAs("f32"), {&range, 1}, 0,
+                                           /*shared_embedding=*/false, model, account));
     return std::unique_ptr<BlockCalibration>(
         new BlockCalibration(std::move(weights), layer, threads, account));
   }
@@ -185,8 +186,9 @@ class Calibration {
     const ModelConfig& config = model_->config();
     const LayerRange range = {0, 0, /*embedding=*/true, /*head=*/false};
     ISTHMUS_ASSIGN_OR_RETURN(
-        const auto weights, Weights::Load(config, FrozenAs(WeightFormatText(spec_)), {&range, 1}, 0,
-                                          model_, std::make_shared<MemoryAccount>(0)));
+        const auto weights,
+        Weights::Load(config, FrozenAs(WeightFormatText(spec_)), {&range, 1}, 0,
+                      /*shared_embedding=*/false, model_, std::make_shared<MemoryAccount>(0)));
     const size_t width = static_cast<size_t>(config.hidden_size);
     std::vector<float> row(width);
     for (const Window& window : options_.windows) {

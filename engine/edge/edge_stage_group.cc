@@ -17,9 +17,9 @@ absl::StatusOr<std::unique_ptr<EdgeStageGroup>> EdgeStageGroup::Build(
     std::shared_ptr<MemoryAccount> account) {
   TrainSpec chosen = train;
   chosen.recompute = update.recompute;
-  ISTHMUS_ASSIGN_OR_RETURN(
-      std::unique_ptr<Weights> loaded,
-      Weights::Load(config, chosen, ranges, update.first_updated, source, account));
+  ISTHMUS_ASSIGN_OR_RETURN(std::unique_ptr<Weights> loaded,
+                           Weights::Load(config, chosen, ranges, update.first_updated,
+                                         shared_embedding, source, account));
   auto group = std::unique_ptr<EdgeStageGroup>(
       new EdgeStageGroup(std::move(account), std::move(loaded), shared_embedding));
   const bool head =

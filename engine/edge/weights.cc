@@ -81,11 +81,12 @@ void RowTable::Read(int64_t row, float* out) const {
 absl::StatusOr<std::unique_ptr<Weights>> Weights::Load(const ModelConfig& config,
                                                        const TrainSpec& train,
                                                        absl::Span<const LayerRange> ranges,
-                                                       int64_t first_updated, WeightSource* source,
+                                                       int64_t first_updated, bool shared_embedding,
+                                                       WeightSource* source,
                                                        std::shared_ptr<MemoryAccount> account) {
   for (const LayerRange& range : ranges) ISTHMUS_RETURN_IF_ERROR(CheckRange(config, range));
-  auto weights =
-      std::unique_ptr<Weights>(new Weights(config, train, first_updated, std::move(account)));
+  auto weights = std::unique_ptr<Weights>(
+      new Weights(config, train, first_updated, shared_embedding, std::move(account)));
   ISTHMUS_ASSIGN_OR_RETURN(weights->format_, ParseWeightFormat(train.edge.weights));
   ISTHMUS_ASSIGN_OR_RETURN(weights->kv_format_, ParseKvFormat(train.edge.kv_cache));
   weights->outer_format_ = OuterFormat(weights->format_);
@@ -126,11 +127,16 @@ absl::StatusOr<TrainedTensor*> Weights::LoadTrained(const TensorInfo& info, bool
   return tensor;
 }
 
+bool Weights::TrainsCodes(const TensorInfo& info) const {
+  const bool shared = shared_embedding_ && info.name == ModelTensors(config_).front().name;
+  return train_.full && format_.format == WeightFormat::kInt8 && !shared;
+}
+
 absl::StatusOr<Weights::TrainedMatrix> Weights::LoadTrainedMatrix(const TensorInfo& info,
                                                                   bool transposed, bool updated,
                                                                   WeightSource* source) {
   TrainedMatrix matrix;
-  if (!TrainsCodes()) {
+  if (!TrainsCodes(info)) {
     ISTHMUS_ASSIGN_OR_RETURN(matrix.tensor, LoadTrained(info, updated, source));
     return matrix;
   }

@@ -67,12 +67,14 @@ class Weights {
  public:
   // Loads what `ranges` need. What would be trained of layers below `first_updated`, and of the
   // embedding in front of them, keeps the values it begins with. `source` null, with an account
-  // that plans: everything but the values. kInvalidArgument for ranges outside the model, adapter
-  // targets that no linear map has, and an unknown format of the base.
+  // that plans: everything but the values. `shared_embedding`: another party trains the tied
+  // embedding too; it stays fp32, or copies in two formats would part. kInvalidArgument for ranges
+  // outside the model, adapter targets that no linear map has, and an unknown format of the base.
   static absl::StatusOr<std::unique_ptr<Weights>> Load(const ModelConfig& config,
                                                        const TrainSpec& train,
                                                        absl::Span<const LayerRange> ranges,
-                                                       int64_t first_updated, WeightSource* source,
+                                                       int64_t first_updated, bool shared_embedding,
+                                                       WeightSource* source,
                                                        std::shared_ptr<MemoryAccount> account);
 
   const ModelConfig& config() const { return config_; }
@@ -96,10 +98,11 @@ class Weights {
 
  private:
   Weights(const ModelConfig& config, const TrainSpec& train, int64_t first_updated,
-          std::shared_ptr<MemoryAccount> account)
+          bool shared_embedding, std::shared_ptr<MemoryAccount> account)
       : config_(config),
         train_(train),
         first_updated_(first_updated),
+        shared_embedding_(shared_embedding),
         account_(std::move(account)) {}
 
   absl::Status LoadAll(absl::Span<const LayerRange> ranges, WeightSource* source);
@@ -127,11 +130,12 @@ class Weights {
                                                   bool updated, WeightSource* source);
   absl::StatusOr<const PackedMatrix*> PackedOf(const TrainedTensor& tensor,
                                                const StoredOrder& order);
-  bool TrainsCodes() const { return train_.full && format_.format == WeightFormat::kInt8; }
+  bool TrainsCodes(const TensorInfo& info) const;
 
   const ModelConfig config_;
   TrainSpec train_;
   const int64_t first_updated_;
+  const bool shared_embedding_;
   WeightFormatSpec format_;        // of the blocks' packed matrices
   WeightFormatSpec outer_format_;  // of embedding and head: 8 bits where the blocks have fewer
   KvFormat kv_format_ = KvFormat::kFp32;

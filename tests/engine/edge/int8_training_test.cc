@@ -198,6 +198,22 @@ TEST(Int8TrainingTest, CodesLearnWhatFp32Learns) {
   }
 }
 
+// The other party may hold fp32: a tied tensor that both train is fp32 here too, and the same
+// there.
+TEST(Int8TrainingTest, ATensorOfTwoPartiesIsFp32) {
+  const ModelConfig config = TinyConfig("llama");
+  const auto engine = Take(MakeEdgeEngine(1));
+  const auto source = RandomWeights(config, 11);
+  Chain chain(engine.get(), config, Full("int8"), CutAfter(config, {1, 3}), source.get());
+  const std::string name = "model.embed_tokens.weight";
+  const auto at = [&](size_t party) { return Take(chain.group(party)->ReadState(name)); };
+  const Tensor begin = Take(source->Load(name));
+  EXPECT_EQ(at(0).bytes(), begin.bytes());
+  for (int step = 0; step < 3; ++step) chain.TrainStep({TinyBatch(config)}, 0.1);
+  EXPECT_NE(at(0).bytes(), begin.bytes());
+  EXPECT_EQ(at(0).bytes(), at(2).bytes());
+}
+
 TEST(Int8TrainingTest, WhatDoesNotCombineIsRefused) {
   const ModelConfig config = TinyConfig("llama");
   const LayerRange range{0, 4, true, true};
